@@ -1,0 +1,67 @@
+"""The NumPy interpreter: walks the graph and evaluates each op, the oracle of every other backend.
+
+Comes in: a graph with static sizes. Goes out: an executable that calls `Op.eval` node by node and forgets a value after
+its last reader. A separate backend because its speed does not matter and its clarity does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.errors import UserError
+from graphc.graph import Array, Graph, Node, toposort
+
+NAME = "numpy"
+
+
+class Interpreter:
+    """A graph ready to run on NumPy arrays; keeps no state beside the parameters' storage."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.order = toposort(graph.roots)
+        self.dead_after = _last_uses(self.order, graph.roots)
+        for node in self.order:
+            node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Evaluate; ``arrays`` follow ``graph.inputs``. Returns the outputs and applies the updates."""
+        values = dict(zip(self.graph.inputs, arrays, strict=True))
+        for node, dead in zip(self.order, self.dead_after, strict=True):
+            if node not in values:
+                values[node] = evaluate(node, [values[x] for x in node.inputs])
+            for x in dead:
+                del values[x]
+        outputs = [np.array(values[y], order="C") for y in self.graph.outputs]
+        new = [(t, np.array(values[v])) for t, v in self.graph.updates]
+        for target, value in new:
+            target.op.storage.array[...] = value
+        return outputs
+
+
+def evaluate(node: Node, arrays: Sequence[Array]) -> Array:
+    """The value of one node; run-time faults name the node's line."""
+    if node.op.storage is not None:
+        return np.asarray(node.op.storage.array)
+    try:
+        return node.op.eval(*arrays)
+    except UserError as error:
+        raise error.located(str(node.site)) from None
+
+
+def _last_uses(order: Sequence[Node], roots: Sequence[Node]) -> list[list[Node]]:
+    """For each step the nodes whose value nobody reads later."""
+    kept = set(roots)
+    dead: list[list[Node]] = []
+    for node in reversed(order):
+        now = [x for x in dict.fromkeys(node.inputs) if x not in kept]
+        kept.update(now)
+        dead.append(now)
+    return dead[::-1]
+
+
+def build(graph: Graph) -> Interpreter:
+    """The executable of a graph with static sizes."""
+    return Interpreter(graph)

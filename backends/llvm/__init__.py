@@ -1,0 +1,1 @@
+"""Native CPU code through LLVM: loops become vectorised machine code that runs on all cores."""

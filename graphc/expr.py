@@ -1,0 +1,404 @@
+"""Scalar expressions over indices: the language of op meanings, kernels and loops.
+
+Comes in: iterators and buffers. Goes out: immutable expressions that compare by structure. It is a
+language of its own because kernels and loops share it, so substituting one index into another is
+the whole of fusion.
+
+Indices are kept in a normal form, `Affine`: a sum of atoms with integer coefficients. Strides,
+equality of indices and the division of a flat index into axes (reshape) then need no search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from graphc.arith import Arithmetic
+from graphc.errors import CompilerBug
+from graphc.scalars import SCALARS
+from graphc.types import BOOL, INT64, DType, Scalar, TensorType, weak_dtype
+
+
+class Expr(Arithmetic):
+    """A scalar value of type ``dtype``; an immutable tree, or a shared one."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # a subclass holds it or computes it
+
+        @property
+        def dtype(self) -> DType:
+            """The type of the value."""
+
+    def combine(self, function: str, *operands: Any) -> Self:
+        if all(isinstance(x, int) or is_index(x) for x in operands) and function in _INDEX_ALGEBRA:
+            return _INDEX_ALGEBRA[function](*operands)  # type: ignore[return-value]
+        return apply(function, *operands)  # type: ignore[return-value]
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        """The expressions it is made of, in order."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Lit(Expr):
+    """A number."""
+
+    value: Scalar
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False)
+class Iter(Expr):
+    """An index that runs over 0 .. extent-1. It has no name: printers number it by position."""
+
+    extent: int
+    dtype: DType = INT64
+
+
+@dataclass(frozen=True)
+class Affine(Expr):
+    """``sum(coefficient * atom) + constant``; an atom is what the algebra leaves whole."""
+
+    terms: frozenset[tuple[Expr, int]]
+    constant: int
+    dtype: DType = INT64
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return tuple(atom for atom, _ in self.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """A dense row-major array that kernels read and write. Compared by identity.
+
+    ``scope`` says where it lives: "global" (an input, parameter, output or the arena), "row"
+    (scratch of one thread, valid for one point of a kernel's outer space), "register" or "shared"
+    (inside loops).
+    """
+
+    type: TensorType
+    scope: str = "global"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.static_shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements between neighbours, per axis."""
+        out, step = [], 1
+        for extent in reversed(self.shape):
+            out.append(step)
+            step *= extent
+        return tuple(reversed(out))
+
+
+@dataclass(frozen=True)
+class Load(Expr):
+    """The element of ``buffer`` at ``index``."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+    @property
+    def dtype(self) -> DType:
+        return self.buffer.type.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.index
+
+
+@dataclass(frozen=True)
+class Apply(Expr):
+    """A scalar function of `SCALARS`, or "cast" / "bitcast" (whose target is ``dtype``)."""
+
+    function: str
+    args: tuple[Expr, ...]
+    dtype: DType
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return self.args
+
+
+@dataclass(frozen=True)
+class Select(Expr):
+    """``chosen`` where ``condition`` holds, else ``other``.
+
+    The branch not taken is not evaluated, so a condition can guard a load.
+    """
+
+    condition: Expr
+    chosen: Expr
+    other: Expr
+
+    @property
+    def dtype(self) -> DType:
+        return self.chosen.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.condition, self.chosen, self.other)
+
+
+@dataclass(frozen=True)
+class Bounded(Expr):
+    """An index read from data, checked against ``0 <= index < extent``; a miss is a fault.
+
+    ``owner`` is whatever the reporter needs to name the op and its source line (a graph node); it
+    takes no part in comparisons.
+    """
+
+    index: Expr
+    extent: int
+    owner: object
+    dtype: DType = INT64
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Bounded):
+            return False
+        return (self.index, self.extent) == (other.index, other.extent)
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.extent))
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.index,)
+
+
+@dataclass(frozen=True)
+class Reduce(Expr):
+    """``body`` combined over all values of ``iters`` by ``function``, a scalar with an identity."""
+
+    function: str
+    iters: tuple[Iter, ...]
+    body: Expr
+
+    @property
+    def dtype(self) -> DType:
+        return self.body.dtype
+
+    @property
+    def children(self) -> tuple[Expr, ...]:
+        return (self.body,)
+
+
+def lift(value: Expr | Scalar, dtype: DType) -> Expr:
+    """A number as an expression of ``dtype``; an expression unchanged."""
+    return value if isinstance(value, Expr) else Lit(value, dtype)
+
+
+def apply(function: str, *operands: Expr | Scalar) -> Expr:
+    """A scalar function of expressions and numbers (which take their neighbours' dtype)."""
+    known = [x.dtype for x in operands if isinstance(x, Expr)]
+    reference = known[-1]  # the condition of where comes first
+    args = tuple(x if isinstance(x, Expr) else Lit(x, weak_dtype(x, reference)) for x in operands)
+    result = BOOL if SCALARS[function].result == "bool" else args[-1].dtype
+    return Apply(function, args, result)
+
+
+def cast(value: Expr, dtype: DType) -> Expr:
+    """``value`` converted to ``dtype``; unchanged when it has it already."""
+    return value if value.dtype == dtype else Apply("cast", (value,), dtype)
+
+
+# The index algebra --------------------------------------------------------------------------------
+def is_index(value: object) -> bool:
+    """Whether the index algebra understands ``value``."""
+    if isinstance(value, Lit):
+        return value.dtype == INT64
+    return isinstance(value, Iter | Affine | Bounded) or (
+        isinstance(value, Apply)
+        and value.function in ("floor_divide", "remainder")
+        and is_index(value.args[0])
+    )
+
+
+def affine(index: Expr | int) -> Affine:
+    """The normal form of an index."""
+    if isinstance(index, Affine):
+        return index
+    if isinstance(index, int):
+        return Affine(frozenset(), index)
+    if isinstance(index, Lit):
+        return Affine(frozenset(), int(index.value))
+    return Affine(frozenset({(index, 1)}), 0)
+
+
+def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
+    kept = {atom: c for atom, c in terms.items() if c}
+    if not kept:
+        return Lit(constant, INT64)
+    if constant == 0 and len(kept) == 1:
+        ((atom, coefficient),) = kept.items()
+        if coefficient == 1:
+            return atom
+    return Affine(frozenset(kept.items()), constant)
+
+
+def _add(a: Expr | int, b: Expr | int) -> Expr:
+    left, right = affine(a), affine(b)
+    terms = dict(left.terms)
+    for atom, c in right.terms:
+        terms[atom] = terms.get(atom, 0) + c
+    return _simplest(terms, left.constant + right.constant)
+
+
+def _scale(a: Affine, by: int) -> Expr:
+    return _simplest({atom: c * by for atom, c in a.terms}, a.constant * by)
+
+
+def _multiply(a: Expr | int, b: Expr | int) -> Expr:
+    left, right = affine(a), affine(b)
+    if not right.terms:
+        return _scale(left, right.constant)
+    if not left.terms:
+        return _scale(right, left.constant)
+    return apply("multiply", lift(a, INT64), lift(b, INT64))
+
+
+def bounds(index: Expr | int) -> tuple[int, int] | None:
+    """The least and the greatest value of an index, or None when it depends on data."""
+    form = affine(index)
+    low = high = form.constant
+    for atom, c in form.terms:
+        reach = _atom_bounds(atom)
+        if reach is None:
+            return None
+        ends = (c * reach[0], c * reach[1])
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def _atom_bounds(atom: Expr) -> tuple[int, int] | None:
+    if isinstance(atom, Iter | Bounded):
+        return 0, max(atom.extent - 1, 0)
+    if isinstance(atom, Apply) and isinstance(divisor := atom.args[-1], Lit):
+        n = int(divisor.value)
+        if atom.function == "remainder" and n > 0:
+            return 0, n - 1
+        inner = bounds(atom.args[0])
+        if atom.function == "floor_divide" and inner is not None:
+            return inner[0] // n, inner[1] // n
+    return None
+
+
+def _split(index: Affine, divisor: int) -> tuple[Expr, Expr] | None:
+    """Quotient and remainder, when the part not divisible stays within 0 .. divisor-1."""
+    whole = {a: c // divisor for a, c in index.terms if c % divisor == 0}
+    part = {a: c for a, c in index.terms if c % divisor}
+    quotient, rest = divmod(index.constant, divisor)
+    leftover = _simplest(part, rest)
+    reach = bounds(leftover)
+    if reach is None or reach[0] < 0 or reach[1] >= divisor:
+        return None
+    return _simplest(whole, quotient), leftover
+
+
+def _divide(a: Expr | int, b: Expr | int, keep: int, function: str) -> Expr:
+    index, divisor = affine(a), affine(b)
+    if divisor.terms or divisor.constant <= 0:
+        return apply(function, lift(a, INT64), lift(b, INT64))
+    split = _split(index, divisor.constant)
+    if split is not None:
+        return split[keep]
+    if keep == 1:  # multiples of the divisor do not change a remainder
+        rest = {t: c for t, c in index.terms if c % divisor.constant}
+        index = affine(_simplest(rest, index.constant % divisor.constant))
+    dividend = _simplest(dict(index.terms), index.constant)
+    return Apply(function, (dividend, Lit(divisor.constant, INT64)), INT64)
+
+
+_INDEX_ALGEBRA: dict[str, Callable[..., Expr]] = {
+    "add": _add,
+    "subtract": lambda a, b: _add(a, _multiply(b, -1)),
+    "negative": lambda a: _multiply(a, -1),
+    "multiply": _multiply,
+    "floor_divide": lambda a, b: _divide(a, b, 0, "floor_divide"),
+    "remainder": lambda a, b: _divide(a, b, 1, "remainder"),
+}
+
+
+def stride(index: Expr, iterator: Iter) -> int | None:
+    """How far ``index`` moves when ``iterator`` steps by one; None when that is not a constant."""
+    form = affine(index)
+    step = 0
+    for atom, c in form.terms:
+        if atom is iterator:
+            step += c
+        elif depends_on(atom, iterator):
+            return None
+    return step
+
+
+def flat_index(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
+    """The element offset of ``index`` in ``buffer``."""
+    total: Expr | int = 0
+    for i, step in zip(index, buffer.strides, strict=True):
+        total = _add(total, _multiply(i, step))
+    return lift(total, INT64)
+
+
+# Walks --------------------------------------------------------------------------------------------
+def walk(*roots: Expr) -> Iterator[Expr]:
+    """Every expression below ``roots``, shared ones once, operands before their users."""
+    seen: set[int] = set()
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        expr, ready = stack.pop()
+        if ready:
+            yield expr
+        elif id(expr) not in seen:
+            seen.add(id(expr))
+            stack.append((expr, True))
+            stack.extend((child, False) for child in reversed(expr.children))
+
+
+def depends_on(expr: Expr, iterator: Iter) -> bool:
+    """Whether ``iterator`` occurs in ``expr``."""
+    return any(e is iterator for e in walk(expr))
+
+
+def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
+    """``expr`` with other operands; index forms are normalised again."""
+    if isinstance(expr, Affine):
+        total: Expr | int = expr.constant
+        for (_, c), child in zip(expr.terms, children, strict=True):
+            total = _add(total, _multiply(child, c))
+        return lift(total, INT64)
+    if isinstance(expr, Load):
+        return Load(expr.buffer, children)
+    if isinstance(expr, Apply):
+        if expr.function in ("floor_divide", "remainder") and all(map(is_index, children[:1])):
+            return children[0].combine(expr.function, children[0], _plain(children[1]))
+        return Apply(expr.function, children, expr.dtype)
+    if isinstance(expr, Select):
+        return Select(*children)
+    if isinstance(expr, Bounded):
+        return Bounded(children[0], expr.extent, expr.owner)
+    if isinstance(expr, Reduce):
+        return Reduce(expr.function, expr.iters, children[0])
+    raise CompilerBug(f"{type(expr).__name__} has no operands to replace")
+
+
+def _plain(divisor: Expr) -> Expr | int:
+    return int(divisor.value) if isinstance(divisor, Lit) else divisor
+
+
+def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:
+    """``expr`` with the parts exchanged for which ``replace`` gives another; sharing is kept."""
+    done: dict[int, Expr] = {}
+    for part in walk(expr):
+        new = replace(part)
+        if new is None:
+            children = tuple(done[id(c)] for c in part.children)
+            same = all(a is b for a, b in zip(children, part.children, strict=True))
+            new = part if same else rebuild(part, children)
+        done[id(part)] = new
+    return done[id(expr)]

@@ -1,0 +1,267 @@
+"""The graph: nodes, operations, and walks over them.
+
+Comes in: operations applied to nodes. Goes out: an immutable graph whose every node knows its type and its origin.
+The first of the three languages: tensors are whole here, so shapes, differentiation and algebra are done on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from dataclasses import replace as with_fields
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.arith import Arithmetic
+from graphc.dims import Dim
+from graphc.errors import CompilerBug, UserError
+from graphc.expr import Expr
+from graphc.site import Site, here
+from graphc.types import DType, TensorType
+
+Array = NDArray[Any]
+
+
+class Combine(Protocol):
+    """How Python operators on nodes become nodes; `graphc.ops` provides it."""
+
+    def __call__(self, function: str, *operands: Any) -> Node: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Node(Arithmetic):
+    """The application of ``op`` to ``inputs``. Identity is sharing: two equal nodes are two computations until CSE.
+
+    ``type`` is what ``op.infer`` said when the node was made. Operators work between nodes of one type, and with
+    Python numbers; broadcasting is explicit here (frontends insert it).
+    """
+
+    op: Op
+    inputs: tuple[Node, ...]
+    type: TensorType
+    site: Site = field(repr=False)
+
+    operators: ClassVar[Combine | None] = None
+
+    def combine(self, function: str, *operands: Any) -> Self:
+        if Node.operators is None:
+            raise CompilerBug("graphc.ops was not imported, so nodes have no operators")
+        return Node.operators(function, *operands)  # type: ignore[return-value]
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def name(self) -> str:
+        """The user's name: that of an input or parameter, else the variable it was assigned to, else ""."""
+        return self.op.label or (self.site.variable if not self.site.made_by else "")
+
+    def __repr__(self) -> str:
+        return f"<{self.name or 'node'}: {self.type} = {self.op}>"
+
+
+class Read(Protocol):
+    """An input as seen by `Op.at`: call it with an index to get the value there as an expression."""
+
+    @property
+    def type(self) -> TensorType: ...
+
+    def __call__(self, *index: Expr) -> Expr: ...
+
+
+class Op:
+    """An operation. Subclasses are frozen dataclasses: fields are attributes, methods are the rules.
+
+    ``kind`` is all a pass may ask:
+
+    * "leaf": a value from outside (no rules but ``infer``),
+    * "free": renames indices; never needs a buffer of its own,
+    * "pointwise": the value at an index reads every input at that index,
+    * "reduce": combines whole axes of one input,
+    * "contract": a sum of products of two inputs,
+    * "scatter": adds values at indices that data decides,
+    * "compute": anything else that has a value at an index.
+    """
+
+    kind: ClassVar[str] = "compute"
+    label: str = ""
+    storage: Any = None
+
+    # Any, so that a subclass may name its operands
+    def infer(self, *types: Any, **_: Any) -> TensorType:
+        """The type of the result. Raises `UserError` when the operands do not fit."""
+        raise NotImplementedError
+
+    def eval(self, *arrays: Any, **_: Any) -> Array:
+        """The NumPy meaning: the oracle that every backend is compared with."""
+        raise NotImplementedError
+
+    def grad(self, g: Node, y: Node, *xs: Any, **_: Any) -> tuple[Node | None, ...]:
+        """The cotangents of ``xs`` given the cotangent ``g`` of ``y``; None where nothing flows.
+
+        Raises `UserError` GC0201 when the operation has no derivative.
+        """
+        raise UserError(
+            "GC0201",
+            f"{self} has no gradient",
+            fix="keep it off the path from the parameters to the loss, or wrap its input in stop_gradient",
+        )
+
+    def at(self, index: tuple[Expr, ...], *xs: Any, **_: Any) -> Expr:
+        """The value at ``index`` as a scalar expression; ``xs[k](*j)`` reads input k at j."""
+        raise NotImplementedError
+
+    def cost(self, y: TensorType, *xs: Any, **_: Any) -> Any:
+        """Floating-point operations for one evaluation, as a number or an expression of named sizes."""
+        return 0 if self.kind in ("free", "leaf") else y.size
+
+    @property
+    def name(self) -> str:
+        """The name in printed graphs."""
+        return type(self).__name__.lower()
+
+    def __call__(self, *inputs: Node) -> Node:
+        """Apply to nodes. Raises `UserError` at the user's line when the operands do not fit."""
+        try:
+            inferred = self.infer(*(x.type for x in inputs))
+        except UserError as error:
+            raise error.located(str(here()), [describe(x) for x in inputs]) from None
+        return Node(self, inputs, inferred, here())
+
+    def __str__(self) -> str:
+        """The op with its attributes, e.g. ``sum(axes=(0,))``."""
+        shown = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if f.repr]  # type: ignore[arg-type]
+        return f"{self.name}({', '.join(shown)})" if shown else self.name
+
+
+def describe(node: Node) -> str:
+    """One line for an error message: name, type, and where it was made."""
+    where = f"   made at {node.site.file}:{node.site.line}" if node.site.code else ""
+    return f"{node.name or node.op.name}: {node.type}{where}"
+
+
+# Walks: iterative, because graphs are deep ---------------------------------------------------------------------------
+def toposort(roots: Iterable[Node]) -> list[Node]:
+    """Every node below ``roots``, operands before their users, each once, in a stable order."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((x, False) for x in reversed(node.inputs) if x not in seen)
+    return order
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole computation: ``inputs`` in calling order, ``outputs``, and ``updates`` (parameter, its next value).
+
+    Updates take effect after the outputs are computed. Parameters and constants are leaves found by walking.
+    """
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    updates: tuple[tuple[Node, Node], ...] = ()
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """Everything that must be computed: outputs, then the new values of updated parameters."""
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes in execution order; inputs first, used or not."""
+        return toposort((*self.inputs, *self.roots, *(target for target, _ in self.updates)))
+
+    @property
+    def parameters(self) -> tuple[Node, ...]:
+        """The leaves with storage, in order of first use."""
+        return tuple(n for n in self.nodes if n.op.storage is not None)
+
+    def map(self, change: Callable[[Iterable[Node]], Mapping[Node, Node]]) -> Graph:
+        """The graph with its roots exchanged by ``change``, which maps every old node to its new one."""
+        new = change(self.nodes)
+        return Graph(
+            tuple(new[x] for x in self.inputs),
+            tuple(new[y] for y in self.outputs),
+            tuple((new[t], new[v]) for t, v in self.updates),
+        )
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+def readers(nodes: Iterable[Node]) -> dict[Node, list[Node]]:
+    """For each node the nodes that read it, once per operand position."""
+    found: dict[Node, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(node, [])
+        for x in node.inputs:
+            found.setdefault(x, []).append(node)
+    return found
+
+
+# Named sizes -----------------------------------------------------------------------------------------------------
+def substitute(value: Any, sizes: Mapping[str, int]) -> Any:
+    """Replace named sizes inside an op's attribute: a size, a type, a tuple of them."""
+    if isinstance(value, Dim | TensorType):
+        return value.substitute(sizes)
+    if isinstance(value, tuple):
+        return tuple(substitute(v, sizes) for v in value)
+    return value
+
+
+def specialise(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """The graph with named sizes replaced by numbers; every type is inferred again.
+
+    Raises `UserError` where the numbers break a rule of an op, at the line of that op.
+    """
+
+    def change(nodes: Iterable[Node]) -> Mapping[Node, Node]:
+        new: dict[Node, Node] = {}
+        for node in nodes:
+            inputs = tuple(new[x] for x in node.inputs)
+            new[node] = _specialised(node, inputs, sizes)
+        return new
+
+    return graph.map(change)
+
+
+def _specialised(node: Node, inputs: tuple[Node, ...], sizes: Mapping[str, int]) -> Node:
+    changes: dict[str, Any] = {}
+    for f in fields(node.op):  # type: ignore[arg-type]
+        old = getattr(node.op, f.name)
+        new = substitute(old, sizes)
+        if new is not old and new != old:
+            changes[f.name] = new
+    if not changes and inputs == node.inputs:
+        return node
+    return retyped(with_fields(node.op, **changes) if changes else node.op, inputs, node)  # type: ignore[type-var]
+
+
+def retyped(op: Op, inputs: tuple[Node, ...], like: Node) -> Node:
+    """``op`` of ``inputs`` at the site of ``like``; errors are reported there too."""
+    try:
+        return Node(op, inputs, op.infer(*(x.type for x in inputs)), like.site)
+    except UserError as error:
+        raise error.located(str(like.site), [describe(x) for x in inputs]) from None
+
+
+def as_array(value: Any, dtype: DType) -> Array:
+    """``value`` as a C-contiguous NumPy array of ``dtype``."""
+    return np.ascontiguousarray(value, dtype.numpy)

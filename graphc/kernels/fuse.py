@@ -1,0 +1,279 @@
+"""Fusion: which nodes share a kernel, and which need memory.
+
+Comes in: a graph with static sizes. Goes out: groups of nodes, numbered so that the numbers are a valid schedule, and
+for every edge between groups the reason why it was not fused. A separate step because the decision is made on graph
+nodes and only then written down as kernels (`lower`).
+
+The rule: nodes are visited in execution order. A pointwise node joins the highest-numbered group among its producers
+if it reads that group's members at its own index; a reduction joins when its input runs over the group's whole space,
+which splits that space into outer and inner indices; everything else opens a group. A group only ever gets later
+nodes, so no cycle can arise. "Its own index" is decided on row-major offsets, so a reshape does not stand in the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from graphc.expr import Buffer, Expr, Load, Reduce, substitute
+from graphc.graph import Graph, Node, readers
+from graphc.kernels.kernel import Refusal
+from graphc.kernels.trace import DEEP, Tracer, flatten, iterators, loads, unflatten
+from graphc.scalars import SCALARS
+
+MEMBERS = 64
+"""Nodes in one kernel at most: bounds registers and compile time."""
+CHEAP = 4
+"""A chain of operations this cheap that reads one tensor is repeated by its readers rather than stored."""
+FEW_ROWS, LARGE = 8, 1 << 16
+"""A space this large with fewer rows than this is not reduced by rows: threads would idle."""
+
+
+@dataclass(eq=False)
+class Group:
+    """A kernel being formed over the index space ``shape``, of which the axes ``inner`` are walked per outer point.
+
+    ``stages`` maps a member to its stage: even stages run over the inner indices, odd ones once per outer point.
+    """
+
+    number: int
+    kind: str
+    shape: tuple[int, ...]
+    inner: tuple[int, ...] = ()
+    stages: dict[Node, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.respace(self.shape, self.inner)
+
+    def respace(self, shape: tuple[int, ...], inner: tuple[int, ...]) -> None:
+        """Take another view of the same elements as the canonical space."""
+        self.shape, self.inner = shape, inner
+        self.index = iterators(shape)
+        self.outer = tuple(a for a in range(len(shape)) if a not in inner)
+        self.full_offset = flatten(self.index, shape)
+        self.outer_offset = flatten(
+            [self.index[a] for a in self.outer], [shape[a] for a in self.outer]
+        )
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def outer_size(self) -> int:
+        return math.prod(self.shape[a] for a in self.outer)
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether the outer space is too small to be worth sharing while the whole is large."""
+        return self.outer_size < FEW_ROWS and self.size > LARGE
+
+    def is_outer(self, member: Node) -> bool:
+        """Whether a member has one value per outer point rather than per inner point."""
+        return member.op.kind == "reduce" or self.stages[member] % 2 == 1
+
+    def offset(self, member: Node) -> Expr:
+        """The row-major offset at which the kernel computes a member."""
+        return self.outer_offset if self.is_outer(member) else self.full_offset
+
+    def index_of(self, member: Node) -> tuple[Expr, ...]:
+        """The member's own index, in the group's iterators."""
+        return unflatten(self.offset(member), member.type.static_shape)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The decision: groups in schedule order, the members' group, candidate buffers, and what was refused."""
+
+    groups: tuple[Group, ...]
+    home: dict[Node, Group]
+    tracer: Tracer
+    refusals: tuple[Refusal, ...]
+
+
+class _Fuser:
+    def __init__(self, graph: Graph) -> None:
+        self.order = graph.nodes
+        self.real = memory_candidates(self.order, set(graph.roots))
+        buffers = {n: Buffer(n.type) for n in self.order if n in self.real or n.op.kind == "leaf"}
+        self.owner = {b: n for n, b in buffers.items()}
+        self.tracer = Tracer(buffers)
+        self.groups: list[Group] = []
+        self.home: dict[Node, Group] = {}
+        self.refusals: list[Refusal] = []
+
+    def run(self) -> Fusion:
+        for node in self.order:
+            if node in self.real:
+                self.place(node)
+        return Fusion(tuple(self.groups), self.home, self.tracer, tuple(self.refusals))
+
+    def place(self, node: Node) -> None:
+        producers = self.producers(node)
+        best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
+        if best is not None:
+            answer = self.join(node, best)
+            if isinstance(answer, int):
+                best.stages[node] = answer
+                self.home[node] = best
+                return
+            self.refusals += [
+                Refusal(p, node, answer) for p in producers if self.home[p] is best
+            ]
+        self.open(node)
+
+    def open(self, node: Node) -> None:
+        shape, inner = node.type.static_shape, ()
+        if node.op.kind == "reduce":
+            shape, inner = node.inputs[0].type.static_shape, node.op.axes
+        kind = node.op.kind if node.op.kind in ("contract", "scatter") else "map"
+        group = Group(len(self.groups), kind, shape, inner)
+        group.stages[node] = 0
+        self.groups.append(group)
+        self.home[node] = group
+
+    def reads(self, node: Node) -> list[tuple[Node, Load]]:
+        """What a node reads at a generic index: the producers with memory, and where."""
+        expr = self.tracer.definition(node, iterators(node.type.static_shape))
+        return [(self.owner[x.buffer], x) for x in loads(expr)]
+
+    def producers(self, node: Node) -> list[Node]:
+        """The computed nodes whose memory ``node`` reads, found by walking up through free nodes."""
+        found: dict[Node, None] = {}
+        stack = list(reversed(node.inputs))
+        while stack:
+            x = stack.pop()
+            if x in self.home:
+                found[x] = None
+            elif x.op.kind != "leaf":
+                stack.extend(reversed(x.inputs))
+        return list(found)
+
+    # Joining: the stage to join at, or the reason not to -----------------------------------------------------------
+    def join(self, node: Node, group: Group) -> int | str:
+        if group.kind == "scatter":
+            return "a scatter must finish before its result is read"
+        if len(group.stages) >= MEMBERS:
+            return f"the kernel has {MEMBERS} members already"
+        if node.op.kind == "reduce":
+            return self.join_reduction(node, group)
+        if node.op.kind not in ("pointwise", "free"):
+            return f"{node.op.name} reads its operand at other indices"
+        size = math.prod(node.type.static_shape)
+        if size == group.size:
+            return self.stage(node, group, group.full_offset, outer=False)
+        if group.inner and size == group.outer_size:
+            return self.stage(node, group, group.outer_offset, outer=True)
+        return f"{size} elements against a kernel over {group.size}"
+
+    def join_reduction(self, node: Node, group: Group) -> int | str:
+        shape, axes = node.inputs[0].type.static_shape, node.op.axes
+        if group.kind == "contract":
+            return "a contraction finishes its tiles in an order of its own"
+        if math.prod(shape) != group.size:
+            return f"reduces {math.prod(shape)} elements, the kernel runs over {group.size}"
+        if group.inner and (group.shape, group.inner) != (shape, axes):
+            return f"reduces axes {axes} of {shape}, the kernel axes {group.inner} of {group.shape}"
+        trial = Group(group.number, group.kind, shape, axes)
+        if trial.is_serial:
+            return f"{trial.outer_size} rows are too few to share {trial.size} elements"
+        trial.stages = group.stages
+        body = reduction_body(self.tracer, node, trial)
+        stage = self.first_stage(body, trial)
+        if isinstance(stage, int):
+            group.respace(shape, axes)
+            return stage + stage % 2
+        return stage
+
+    def stage(self, node: Node, group: Group, offset: Expr, *, outer: bool) -> int | str:
+        expr = self.tracer.definition(node, unflatten(offset, node.type.static_shape))
+        first = self.first_stage(expr, group)
+        if isinstance(first, str):
+            return first
+        if group.is_serial and first > 0 and not outer:
+            return f"{group.outer_size} rows are too few to share {group.size} elements"
+        return first + (first % 2 != outer)
+
+    def first_stage(self, expr: Expr, group: Group) -> int | str:
+        """The first stage at which everything ``expr`` reads from the group is there."""
+        first = 0
+        for load in loads(expr):
+            producer = self.owner[load.buffer]
+            if producer not in group.stages:
+                continue
+            if flatten(load.index, producer.type.static_shape) != group.offset(producer):
+                return f"reads {producer.name or producer.op.name} at another index"
+            first = max(first, group.stages[producer] + (producer.op.kind == "reduce"))
+        return first
+
+
+def reduction_body(tracer: Tracer, node: Node, group: Group) -> Expr:
+    """What a reduction adds up at one point of the group's space."""
+    expr = tracer.definition(node, unflatten(group.outer_offset, node.type.static_shape))
+    if not isinstance(expr, Reduce):
+        return expr
+    places = [group.index[a] for a in sorted(group.inner)]
+    new = dict(zip(expr.iters, places, strict=True))
+    return substitute(expr.body, lambda e: new.get(e))  # type: ignore[call-overload]
+
+
+# Which nodes may have memory --------------------------------------------------------------------------------------
+def memory_candidates(order: list[Node], roots: set[Node]) -> set[Node]:
+    """The nodes that are computed once and, unless fused away, stored: all but leaves, free nodes and cheap repeats."""
+    cheap = _cheap_chains(order)
+    reading = readers(order)
+    wanted: set[Node] = set()  # read by something that needs whole tensors in memory
+    real: set[Node] = set()
+    for node in reversed(order):
+        if any(_is_hard(r) or (r not in real and r in wanted) for r in reading[node]):
+            wanted.add(node)
+        if node.op.kind in ("leaf", "free"):
+            continue
+        if node in roots or node in wanted or node not in cheap:
+            real.add(node)
+    return real | _too_deep(order, real)
+
+
+def _is_hard(reader: Node) -> bool:
+    return reader.op.kind in ("contract", "compute", "scatter")
+
+
+def _cheap_chains(order: Iterable[Node]) -> set[Node]:
+    """Pointwise nodes whose whole chain costs little and starts from at most one tensor (and any numbers)."""
+    price: dict[Node, int] = {}
+    sources: dict[Node, frozenset[Node]] = {}
+    cheap: set[Node] = set()
+    for node in order:
+        own = _price(node)
+        price[node] = own + sum(price[x] for x in node.inputs)
+        sources[node] = frozenset().union(*(sources[x] for x in node.inputs))
+        if node.op.kind == "pointwise" and price[node] <= CHEAP and len(sources[node]) <= 1:
+            cheap.add(node)
+        elif node.op.kind != "free":
+            price[node] = 0
+            sources[node] = frozenset({node}) if node.shape else frozenset()
+    return cheap
+
+
+def _price(node: Node) -> int:
+    scalar = SCALARS.get(node.op.name)
+    return scalar.cost if scalar else 0 if node.op.kind == "free" else 1
+
+
+def _too_deep(order: Iterable[Node], real: set[Node]) -> set[Node]:
+    """Free and cheap nodes at the end of a chain longer than `DEEP`."""
+    depth: dict[Node, int] = {}
+    forced: set[Node] = set()
+    for node in order:
+        depth[node] = 1 + max((depth[x] for x in node.inputs), default=0)
+        if depth[node] > DEEP and node not in real:
+            forced.add(node)
+        if node in real or node in forced or node.op.kind == "leaf":
+            depth[node] = 0
+    return forced
+
+
+def fuse(graph: Graph) -> Fusion:
+    """Decide the kernels of ``graph``, whose sizes are static and whose roots are computed nodes."""
+    return _Fuser(graph).run()

@@ -1,0 +1,267 @@
+"""Lowering: from fused groups of nodes to kernels.
+
+Comes in: a graph with static sizes. Goes out: a `Program`. Members of one stage are substituted into each other; what
+a later stage needs is kept per outer point ("row" buffers), repeated when that is cheaper, or read back from the
+result just stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, substitute, walk
+from graphc.graph import Graph, Node
+from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
+from graphc.kernels.kernel import Kernel, Program, Stage, Store
+from graphc.kernels.memory import plan
+from graphc.kernels.trace import iterators, loads
+from graphc.ops.copy import Copy
+from graphc.scalars import SCALARS
+from graphc.site import serving
+from graphc.types import TensorType
+
+REPEAT = 6
+"""A value this cheap is computed again by a later stage instead of being kept."""
+
+
+def lower(graph: Graph) -> Program:
+    """The program of ``graph``. Sizes must be static (`graph.specialise`)."""
+    graph = with_memory_for_roots(graph)
+    fusion = fuse(graph)
+    definitions = {g: _definitions(fusion, g) for g in fusion.groups}
+    reads = {g: _reads(fusion, g, definitions[g]) for g in fusion.groups}
+    stored = _stored(graph, fusion, reads)
+    homes, copies = _update_in_place(graph, fusion, reads)
+    kernels = [
+        k
+        for g in fusion.groups
+        for k in _Writer(fusion, g, definitions[g], stored, homes).kernels()
+    ]
+    kernels += copies
+    buffers = fusion.tracer.buffers
+    used = {b for k in kernels for b in (*k.read, *k.written)}
+    return Program(
+        graph,
+        tuple(kernels),
+        tuple(buffers[x] for x in graph.inputs),
+        tuple(buffers[y] for y in graph.outputs),
+        tuple((n, buffers[n]) for n in graph.nodes if _is_held(n, graph) and buffers[n] in used),
+        plan(kernels, _outside(graph, buffers)),
+        fusion.refusals,
+    )
+
+
+def with_memory_for_roots(graph: Graph) -> Graph:
+    """Every output and every new parameter value as a computed node of its own, by copies where it is not."""
+    taken: set[Node] = set()
+
+    def own(node: Node) -> Node:
+        if node.op.kind in ("leaf", "free") or node in taken:
+            with serving(node):
+                node = Copy()(node)
+        taken.add(node)
+        return node
+
+    outputs = tuple(own(y) for y in graph.outputs)
+    return Graph(graph.inputs, outputs, tuple((t, own(v)) for t, v in graph.updates))
+
+
+def _is_held(node: Node, graph: Graph) -> bool:
+    return node.op.kind == "leaf" and node not in graph.inputs
+
+
+def _outside(graph: Graph, buffers: dict[Node, Buffer]) -> set[Buffer]:
+    leaves = {buffers[n] for n in graph.nodes if n.op.kind == "leaf"}
+    return leaves | {buffers[y] for y in graph.outputs}
+
+
+def _definitions(fusion: Fusion, group: Group) -> dict[Node, Expr]:
+    """Each member as an expression over the group's iterators, members still loaded."""
+    found: dict[Node, Expr] = {}
+    for node in group.stages:
+        if node.op.kind == "reduce":
+            found[node] = reduction_body(fusion.tracer, node, group)
+        elif group.kind != "scatter":
+            found[node] = fusion.tracer.definition(node, group.index_of(node))
+    return found
+
+
+def _reads(fusion: Fusion, group: Group, exprs: dict[Node, Expr]) -> list[tuple[Node, Load]]:
+    """The loads of a group and the member that makes each."""
+    if group.kind != "scatter":
+        return [(node, x) for node, e in exprs.items() for x in loads(e)]
+    (node,) = group.stages
+    base = fusion.tracer.value(node.inputs[0], iterators(node.type.static_shape))
+    target, value = fusion.tracer.scatter(node, iterators(node.inputs[-1].type.static_shape))
+    return [(node, x) for e in (base, *target, value) for x in loads(e)]
+
+
+def _stored(graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]) -> set[Node]:
+    """The nodes that need memory outside their kernel: roots, and what other kernels read."""
+    owner = {b: n for n, b in fusion.tracer.buffers.items()}
+    stored = set(graph.roots)
+    for group, found in reads.items():
+        for _, load in found:
+            producer = owner[load.buffer]
+            if producer in fusion.home and fusion.home[producer] is not group:
+                stored.add(producer)
+    return stored
+
+
+def _update_in_place(
+    graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]
+) -> tuple[dict[Buffer, Buffer], list[Kernel]]:
+    """Where new parameter values go: straight into the parameter if no one reads the old value later, else by a copy.
+
+    Returns candidate buffer -> parameter memory, and the copies to run last.
+    """
+    homes: dict[Buffer, Buffer] = {}
+    copies: list[Kernel] = []
+    for target, value in graph.updates:
+        memory, candidate = fusion.tracer.buffers[target], fusion.tracer.buffers[value]
+        if _old_value_is_done(memory, value, fusion, reads):
+            homes[candidate] = memory
+        else:
+            copies.append(_copy(candidate, memory, (value,)))
+    return homes, copies
+
+
+def _old_value_is_done(
+    memory: Buffer, value: Node, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]
+) -> bool:
+    """Whether ``memory`` is last read where, and not after, ``value`` is written."""
+    group = fusion.home[value]
+    if group.kind == "scatter" or group.is_outer(value):
+        return False
+    place = group.index_of(value)
+    for other in fusion.groups[group.number :]:
+        for node, load in reads[other]:
+            here = other is group and load.index == place
+            if load.buffer is memory and not (
+                here and group.stages[node] <= group.stages[value]
+            ):
+                return False
+    return True
+
+
+def _copy(source: Buffer, target: Buffer, nodes: tuple[Node, ...]) -> Kernel:
+    index = iterators(source.shape)
+    iters = tuple(i for i in index if isinstance(i, Iter))
+    return Kernel(iters, (Stage((), (Store(target, index, Load(source, index)),)),), nodes)
+
+
+class _Writer:
+    """Writes the kernel (for a scatter: the two kernels) of one group."""
+
+    def __init__(
+        self,
+        fusion: Fusion,
+        group: Group,
+        definitions: dict[Node, Expr],
+        stored: set[Node],
+        homes: dict[Buffer, Buffer],
+    ) -> None:
+        self.fusion, self.group, self.definitions = fusion, group, definitions
+        self.stored, self.homes = stored, homes
+        self.owner = {fusion.tracer.buffers[n]: n for n in group.stages}
+        self.final: dict[Node, Expr] = {}
+        self.rows: dict[Node, Buffer] = {}
+        self.stores: dict[int, list[Store]] = {}
+
+    def kernels(self) -> list[Kernel]:
+        if self.group.kind == "scatter":
+            return self.scatter()
+        for node, expr in self.definitions.items():
+            self.final[node] = self.resolve(expr, self.group.stages[node])
+            self.write(node)
+        group = self.group
+        inner = _iters(group.index[a] for a in group.inner)
+        stages = tuple(
+            Stage(inner if number % 2 == 0 else (), tuple(stores))
+            for number, stores in sorted(self.stores.items())
+        )
+        outer = _iters(group.index[a] for a in group.outer)
+        return [Kernel(outer, stages, tuple(group.stages))]
+
+    def write(self, node: Node) -> None:
+        """Emit the stores of one member: its accumulation, its value per outer point, its memory."""
+        stage, value = self.group.stages[node], self.final[node]
+        if node.op.kind == "reduce":
+            self.put(stage, Store(self.row(node), (), value, node.op.function.name))
+            stage, value = stage + 1, Load(self.row(node), ())
+        elif self.group.is_outer(node):
+            self.put(stage, Store(self.row(node), (), value))
+        if node in self.stored:
+            self.put(stage, Store(self.memory(node), self.group.index_of(node), value))
+
+    def memory(self, node: Node) -> Buffer:
+        """Where a stored member lives: its own buffer, or the parameter it updates."""
+        own = self.fusion.tracer.buffers[node]
+        return self.homes.get(own, own)
+
+    def put(self, stage: int, store: Store) -> None:
+        self.stores.setdefault(stage, []).append(store)
+
+    def row(self, node: Node) -> Buffer:
+        """The member's memory per outer point: one number, or one per inner point."""
+        if node not in self.rows:
+            group = self.group
+            shape = () if group.is_outer(node) else tuple(group.shape[a] for a in group.inner)
+            self.rows[node] = Buffer(TensorType(node.dtype, shape), "row")
+        return self.rows[node]
+
+    def resolve(self, expr: Expr, stage: int) -> Expr:
+        """``expr`` with its loads of other members replaced by what they are at this stage."""
+
+        def replace_load(e: Expr) -> Expr | None:
+            if not isinstance(e, Load):
+                return None
+            if e.buffer in self.owner:
+                return self.member(self.owner[e.buffer], e, stage)
+            return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
+
+        return substitute(expr, replace_load)
+
+    def member(self, node: Node, load: Load, stage: int) -> Expr:
+        if node.op.kind == "reduce":
+            return Load(self.row(node), ())
+        value = self.final[node]
+        if self.group.stages[node] == stage:
+            return value
+        if self.group.is_outer(node):
+            return Load(self.row(node), ())
+        if _price(value) <= REPEAT:
+            return value
+        if node in self.stored:
+            return Load(self.memory(node), load.index)
+        index = tuple(self.group.index[a] for a in self.group.inner)
+        if node not in self.rows:
+            self.put(self.group.stages[node], Store(self.row(node), index, value))
+        return Load(self.row(node), index)
+
+    def scatter(self) -> list[Kernel]:
+        """First a copy of the base, then the additions, one point of the updates after another."""
+        (node,) = self.group.stages
+        memory = self.memory(node)
+        index = iterators(node.type.static_shape)
+        base = self.fusion.tracer.value(node.inputs[0], index)
+        first = Kernel(_iters(index), (Stage((), (Store(memory, index, base),)),), (node,))
+        place = iterators(node.inputs[-1].type.static_shape)
+        target, value = self.fusion.tracer.scatter(node, place)
+        store = Store(memory, target, value, "add")
+        return [first, Kernel(_iters(place), (Stage((), (store,)),), (node,))]
+
+
+def _iters(index: Iterable[Expr]) -> tuple[Iter, ...]:
+    return tuple(i for i in index if isinstance(i, Iter))
+
+
+def _price(expr: Expr) -> int:
+    """The price of computing a value again: its functions, and one per load; reductions are never repeated."""
+    total = 0
+    for e in walk(expr):
+        if isinstance(e, Reduce):
+            return 1 << 30
+        if isinstance(e, Apply):
+            scalar = SCALARS.get(e.function)
+            total += scalar.cost if scalar else 1
+    return total

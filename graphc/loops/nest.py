@@ -1,0 +1,235 @@
+"""From a kernel to loops: an order for its indices, locals for what is used twice, loops for its reductions.
+
+Comes in: a kernel, the order and kind of its loops. Goes out: statements whose meaning is the kernel's. A separate step
+because a schedule only chooses order and kinds; how values are shared between loop levels is settled here, once.
+
+Within a stage all values at one index are computed before any is stored, so a parameter may be read and updated in the
+same stage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc.errors import CompilerBug
+from graphc.expr import (
+
+    Apply,
+    Bounded,
+    Buffer,
+    Expr,
+    Iter,
+    Lit,
+    Load,
+    Reduce,
+    Select,
+    is_index,
+    rebuild,
+)
+from graphc.kernels.kernel import Kernel, Stage, Store
+from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement
+from graphc.scalars import SCALARS
+from graphc.types import DType, Scalar
+
+
+@dataclass(eq=False)
+class _Block:
+    """An open loop body (the outermost one has no loop)."""
+
+    iter: Iter | None
+    kind: str
+    depth: int
+    body: list[Statement] = field(default_factory=list)
+
+
+def nest(
+    kernel: Kernel,
+    order: Sequence[Iter] | None = None,
+    kinds: Mapping[Iter, str] | None = None,
+) -> tuple[Statement, ...]:
+    """The loops of ``kernel``: outer iterators in ``order`` (default: as they stand), each of the kind given.
+
+    Outer loops default to "parallel" (to "serial" where a scatter makes iterations depend on each other), inner ones
+    to "serial".
+    """
+    outer = tuple(order) if order is not None else kernel.iters
+    default = "serial" if any(_is_scatter(s) for s in kernel.stores) else "parallel"
+    builder = _Nest(dict(kinds or {}))
+    for iterator in outer:
+        builder.open(iterator, builder.kinds.get(iterator, default))
+    for stage in kernel.stages:
+        builder.stage(stage)
+    return builder.close_all()
+
+
+def _is_scatter(store: Store) -> bool:
+    return bool(store.combine) and store.buffer.scope == "global"
+
+
+def identity(function: str, dtype: DType) -> Lit:
+    """The value that ``function`` leaves alone, in ``dtype``."""
+    value: Scalar | None = SCALARS[function].identity
+    if value is None:
+        raise CompilerBug(f"{function} has no identity, so it cannot accumulate")
+    if dtype.kind == "bool":
+        return Lit(bool(value > 0), dtype)
+    if not dtype.is_float:
+        signed = dtype.kind == "int"
+        greatest = (1 << (dtype.bits - signed)) - 1
+        least = -greatest - 1 if signed else 0
+        value = greatest if value > greatest else least if value < least else int(value)
+    return Lit(value, dtype)
+
+
+class _Nest:
+    def __init__(self, kinds: dict[Iter, str]) -> None:
+        self.kinds = kinds
+        self.blocks = [_Block(None, "", 0)]
+        self.depth_of: dict[Expr, int] = {}  # iterators and locals -> the block they belong to
+        self.accumulators: dict[Buffer, Local] = {}
+        self.floor = 0  # values read back from memory may not move above this block
+
+    def open(self, iterator: Iter, kind: str) -> None:
+        self.blocks.append(_Block(iterator, kind, len(self.blocks)))
+        self.depth_of[iterator] = len(self.blocks) - 1
+
+    def close(self) -> None:
+        block = self.blocks.pop()
+        assert block.iter is not None
+        self.blocks[-1].body.append(Loop(block.iter, block.kind, tuple(block.body)))
+
+    def close_all(self) -> tuple[Statement, ...]:
+        while len(self.blocks) > 1:
+            self.close()
+        return tuple(self.blocks[0].body)
+
+    def define(self, value: Expr, depth: int) -> Local:
+        local = Local(value.dtype)
+        self.blocks[depth].body.append(Define(local, value))
+        self.depth_of[local] = depth
+        return local
+
+    # Stages --------------------------------------------------------------------------------------------------------
+    def stage(self, stage: Stage) -> None:
+        self.floor = len(self.blocks) - 1
+        for store in stage.stores:
+            self.make_room(store)
+        for iterator in stage.iters:
+            self.open(iterator, self.kinds.get(iterator, "serial"))
+        values = self.values([s.value for s in stage.stores] + [i for s in stage.stores for i in s.index])
+        index = iter(values[len(stage.stores) :])
+        for store, value in zip(stage.stores, values, strict=False):
+            place = tuple(next(index) for _ in store.index)
+            self.put(store, place, value)
+        for _ in stage.iters:
+            self.close()
+
+    def make_room(self, store: Store) -> None:
+        """Row buffers: a local for one number, memory for a row."""
+        buffer = store.buffer
+        if buffer.scope != "row":
+            return
+        if buffer.shape:
+            self.blocks[-1].body.append(Alloc(buffer))
+        elif store.combine:
+            start = identity(store.combine, buffer.type.dtype)
+            self.accumulators[buffer] = self.define(start, len(self.blocks) - 1)
+
+    def put(self, store: Store, index: tuple[Expr, ...], value: Expr) -> None:
+        body = self.blocks[-1].body
+        if store.buffer.scope != "row" or store.buffer.shape:
+            body.append(Put(store.buffer, index, value, store.combine))
+        elif store.combine:
+            body.append(Accumulate(self.accumulators[store.buffer], store.combine, value))
+        else:
+            self.accumulators[store.buffer] = self.define(value, len(self.blocks) - 1)
+
+    # Expressions ---------------------------------------------------------------------------------------------------
+    def values(self, roots: Sequence[Expr]) -> list[Expr]:
+        """The roots with shared and loop-invariant parts turned into locals, and reductions into loops."""
+        order, uses = _schedule(roots)
+        done: dict[int, Expr] = {}
+        depth: dict[int, int] = {}
+        for e in order:
+            depth[id(e)] = self.depth(e, depth)
+            new = self.replaced(e, done, depth[id(e)])
+            if uses[id(e)] and _is_work(e) and not isinstance(new, Local):
+                if uses[id(e)] > 1 or depth[id(e)] < len(self.blocks) - 1:
+                    new = self.define(new, depth[id(e)])
+            done[id(e)] = new
+        return [done[id(root)] for root in roots]
+
+    def replaced(self, e: Expr, done: Mapping[int, Expr], depth: int) -> Expr:
+        if isinstance(e, Reduce):
+            return self.reduce(e, depth)
+        if isinstance(e, Load) and e.buffer in self.accumulators:
+            return self.accumulators[e.buffer]
+        children = tuple(done[id(c)] for c in e.children)
+        if all(a is b for a, b in zip(children, e.children, strict=True)):
+            return e
+        return rebuild(e, children)
+
+    def depth(self, e: Expr, known: Mapping[int, int]) -> int:
+        """The outermost block in which ``e`` can be computed."""
+        if e in self.depth_of if isinstance(e, Iter | Local) else False:
+            return self.depth_of[e]
+        least = self.floor if isinstance(e, Load) else 0
+        if isinstance(e, Reduce):
+            return self.depth_of_reduction(e)
+        return max((known[id(c)] for c in e.children), default=least) if e.children else least
+
+    def depth_of_reduction(self, e: Reduce) -> int:
+        order, _ = _schedule([e.body])
+        inside = [x for x in order if isinstance(x, Iter) and x not in e.iters]
+        return max([self.floor, *(self.depth_of.get(x, 0) for x in inside)])
+
+    def reduce(self, e: Reduce, depth: int) -> Local:
+        """A loop nest that folds the body into an accumulator, in the block where its operands are known."""
+        inner, self.blocks = self.blocks[depth + 1 :], self.blocks[: depth + 1]
+        total = self.define(identity(e.function, e.dtype), depth)
+        for iterator in e.iters:
+            self.open(iterator, self.kinds.get(iterator, "serial"))
+        (value,) = self.values([e.body])
+        self.blocks[-1].body.append(Accumulate(total, e.function, value))
+        for _ in e.iters:
+            self.close()
+        self.blocks += inner
+        return total
+
+
+def _is_work(e: Expr) -> bool:
+    """Whether ``e`` is worth a local: indices are not, address arithmetic is free."""
+    if isinstance(e, Apply):
+        return not is_index(e)
+    return isinstance(e, Load | Select | Bounded)
+
+
+def _schedule(roots: Sequence[Expr]) -> tuple[list[Expr], Counter[int]]:
+    """The parts of ``roots`` in evaluation order, and how often each is used where it is surely evaluated.
+
+    Bodies of reductions are left out: they get blocks of their own. Parts that only a branch of a `Select` uses count
+    as unused, so they stay inside it.
+    """
+    order: list[Expr] = []
+    uses: Counter[int] = Counter(id(root) for root in roots)
+    seen: set[int] = set()
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        e, ready = stack.pop()
+        if ready:
+            order.append(e)
+        elif id(e) not in seen:
+            seen.add(id(e))
+            stack.append((e, True))
+            if not isinstance(e, Reduce):
+                stack.extend((c, False) for c in reversed(e.children))
+    for e in reversed(order):
+        if uses[id(e)] and not isinstance(e, Reduce):
+            sure = e.children[:1] if isinstance(e, Select) else e.children
+            uses.update(id(c) for c in sure)
+    return order, uses
+
+
+

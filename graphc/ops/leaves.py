@@ -1,0 +1,161 @@
+"""Leaves: inputs, parameters, constants, counters. Everything else is computed from these.
+
+Comes in: names, types, arrays. Goes out: ops without inputs. Separate because a leaf is where the
+outside world enters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc.dims import Dim, Size, evaluate
+from graphc.errors import UserError
+from graphc.expr import Expr, Lit, cast
+from graphc.graph import Array, Node, Op, Read, as_array
+from graphc.types import INT64, DType, Scalar, TensorType
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """A value passed at every call. ``serial`` keeps two inputs of one name apart."""
+
+    kind: ClassVar[str] = "leaf"
+    label: str = field()
+    type: TensorType
+    serial: int = field(default=0, repr=False)
+
+    def infer(self) -> TensorType:
+        return self.type
+
+
+class Storage:
+    """The memory of a parameter: one array that outlives every call, shared by all executables.
+
+    ``array`` is dense and C-contiguous; executables write updates into it in place. ``assign``
+    copies a new value in.
+    """
+
+    def __init__(self, value: Any, dtype: DType) -> None:
+        self.array: Array = np.array(value, dtype.numpy, order="C", copy=True)
+
+    def assign(self, value: Any) -> None:
+        """Copy ``value`` in; raises `UserError` GC0303 when its shape differs."""
+        new = np.asarray(value)
+        if new.shape != self.array.shape:
+            raise UserError(
+                "GC0303",
+                f"a value of shape {new.shape} for a parameter of shape {self.array.shape}",
+            )
+        self.array[...] = new
+
+
+@dataclass(frozen=True)
+class Parameter(Op):
+    """A leaf with storage: weights, running statistics, optimiser moments, counters."""
+
+    kind: ClassVar[str] = "leaf"
+    label: str = field()
+    type: TensorType
+    storage: Storage = field(repr=False)
+    trainable: bool = True
+
+    def infer(self) -> TensorType:
+        return self.type
+
+    @property
+    def name(self) -> str:
+        return "param"
+
+
+@dataclass(frozen=True)
+class Constant(Op):
+    """One number, possibly a named size (the divisor of a mean); broadcasting makes tensors."""
+
+    kind: ClassVar[str] = "free"
+    value: Scalar | Dim
+    dtype: DType
+
+    def infer(self) -> TensorType:
+        return TensorType(self.dtype, ())
+
+    def eval(self) -> Array:
+        value = evaluate(self.value, {}) if isinstance(self.value, Dim) else self.value
+        return np.array(value, self.dtype.numpy)
+
+    def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
+        return Lit(self.eval().item(), self.dtype)
+
+    def __eq__(self, other: object) -> bool:
+        # 0.0 and -0.0 are different constants, and a nan equals itself: compare their text
+        return isinstance(other, Constant) and (repr(self.value), self.dtype) == (
+            repr(other.value),
+            other.dtype,
+        )
+
+    def __hash__(self) -> int:
+        return hash((repr(self.value), self.dtype))
+
+    def __str__(self) -> str:
+        return f"{self.value}"
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Op):
+    """A constant array. Compared by content, so that equal tables are merged."""
+
+    kind: ClassVar[str] = "leaf"
+    array: Array = field(repr=False)
+    dtype: DType = field(repr=False)
+    digest: str = field(repr=False, default="")
+
+    @staticmethod
+    def of(value: Any, dtype: DType) -> Table:
+        """The table of ``value``, copied and frozen."""
+        array = as_array(value, dtype).copy()
+        array.flags.writeable = False
+        content = hashlib.sha256(array.tobytes() + repr((array.shape, dtype.name)).encode())
+        return Table(array, dtype, content.hexdigest())
+
+    def infer(self) -> TensorType:
+        return TensorType(self.dtype, self.array.shape)
+
+    def eval(self) -> Array:
+        return self.array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Table) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@dataclass(frozen=True)
+class Iota(Op):
+    """0, 1, 2, ... along ``axis`` of a tensor of ``shape``."""
+
+    kind: ClassVar[str] = "free"
+    shape: tuple[Size, ...]
+    axis: int
+    dtype: DType = INT64
+
+    def infer(self) -> TensorType:
+        return TensorType(self.dtype, self.shape)
+
+    def eval(self) -> Array:
+        shape = tuple(evaluate(s, {}) for s in self.shape)
+        column = [1] * len(shape)
+        column[self.axis] = shape[self.axis]
+        counter = np.arange(shape[self.axis]).astype(self.dtype.numpy)
+        return np.broadcast_to(counter.reshape(column), shape)
+
+    def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
+        return cast(index[self.axis], self.dtype)
+
+
+def constant(value: Scalar | Dim, dtype: DType) -> Node:
+    """A 0-d constant node."""
+    return Constant(value, dtype)()

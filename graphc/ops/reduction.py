@@ -1,0 +1,229 @@
+"""Reductions over whole axes, and broadcasting along new ones: each is the other's adjoint.
+
+Comes in: one node and axes. Goes out: a node without those axes (keepdims is a reshape, by the
+frontend), or with more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc import scalars
+from graphc.dims import Size, evaluate
+from graphc.errors import UserError
+from graphc.expr import Apply, Expr, Iter, Lit, Reduce, cast
+from graphc.graph import Array, Node, Op, Read
+from graphc.scalars import Scalar
+from graphc.types import BOOL, INT64, TensorType
+
+_NUMPY: dict[str, Callable[..., Array]] = {
+    "add": np.add.reduce,
+    "multiply": np.multiply.reduce,
+    "maximum": np.maximum.reduce,
+    "minimum": np.minimum.reduce,
+    "logical_and": np.logical_and.reduce,
+    "logical_or": np.logical_or.reduce,
+}
+_NAMES = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+
+
+def _checked(name: str, x: TensorType, axes: tuple[int, ...]) -> None:
+    if len(set(axes)) != len(axes) or not all(0 <= a < x.rank for a in axes):
+        raise UserError("GC0104", f"{name}: axes {axes} of {x}", why=f"it has axes 0..{x.rank - 1}")
+
+
+def inner_index(
+    index: tuple[Expr, ...], axes: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[Expr, ...], tuple[Iter, ...]]:
+    """The input's index when the result's ``index`` lacks ``axes``: new iterators fill them."""
+    inner = {a: Iter(shape[a]) for a in axes}
+    outer = iter(index)
+    full = tuple(inner[a] if a in inner else next(outer) for a in range(len(shape)))
+    return full, tuple(inner[a] for a in sorted(inner))
+
+
+def static(shape: tuple[Size, ...]) -> tuple[int, ...]:
+    """A shape as ints; raises `UserError` GC0305 for named sizes."""
+    return tuple(evaluate(s, {}) for s in shape)
+
+
+@dataclass(frozen=True)
+class Broadcast(Op):
+    """Repeat the input along new axes: input axis k becomes axis ``axes[k]`` of ``shape``.
+
+    ``axes`` is increasing. Axes of extent 1 are not stretched: drop them first (`broadcast_to`
+    does).
+    """
+
+    kind: ClassVar[str] = "free"
+    shape: tuple[Size, ...]
+    axes: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        increasing = tuple(sorted(set(self.axes))) == self.axes
+        if not increasing or tuple(self.shape[a] for a in self.axes) != x.shape:
+            raise UserError("GC0101", f"cannot place {x} at axes {self.axes} of shape {self.shape}")
+        return x.with_shape(self.shape)
+
+    def eval(self, x: Array) -> Array:
+        shape = static(self.shape)
+        column = [n if a in self.axes else 1 for a, n in enumerate(shape)]
+        return np.broadcast_to(x.reshape(column), shape)
+
+    def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+        return (sum_over(g, tuple(a for a in range(y.type.rank) if a not in self.axes)),)
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        return x(*(index[a] for a in self.axes))
+
+
+def broadcast_in(x: Node, shape: tuple[Size, ...], axes: tuple[int, ...]) -> Node:
+    """``x`` placed at ``axes`` of ``shape``, repeated along the others; itself if none is new."""
+    return x if x.shape == tuple(shape) else Broadcast(tuple(shape), axes)(x)
+
+
+def expand(x: Node, shape: tuple[Size, ...], axes: tuple[int, ...]) -> Node:
+    """Undo the loss of ``axes`` by a reduction: repeat ``x`` along them to get ``shape``."""
+    return broadcast_in(x, shape, tuple(a for a in range(len(shape)) if a not in axes))
+
+
+@dataclass(frozen=True)
+class Fold(Op):
+    """sum, prod, max, min, any, all over ``axes``; sums of float16 are accumulated in float32.
+
+    Gradients: a max or min shares its cotangent evenly among ties; a product multiplies the others,
+    so that zeros are right. Empty axes give the identity; max and min of nothing are -inf and inf
+    for floats and an error for integers.
+    """
+
+    kind: ClassVar[str] = "reduce"
+    function: Scalar = field(repr=False)
+    axes: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return _NAMES[self.function.name]
+
+    def infer(self, x: TensorType) -> TensorType:
+        _checked(self.name, x, self.axes)
+        logical = self.function.domain == "bool"
+        if logical != (x.dtype == BOOL):
+            raise UserError(
+                "GC0102",
+                f"{self.name} of {x.dtype.name}",
+                fix="compare with 0 first" if logical else "cast to an integer dtype first",
+            )
+        needs_one = self.function.name in ("maximum", "minimum") and not x.dtype.is_float
+        if needs_one and any(x.shape[a] == 0 for a in self.axes):
+            raise UserError(
+                "GC0104", f"{self.name} of no elements has no value of {x.dtype.name}"
+            )
+        return x.drop(self.axes)
+
+    def eval(self, x: Array) -> Array:
+        initial: dict[str, Any] = {}
+        if self.function.name in ("maximum", "minimum") and x.dtype.kind == "f":
+            initial["initial"] = self.function.identity
+        with np.errstate(all="ignore"):
+            if self.function.name == "add" and x.dtype == np.float16:
+                return np.asarray(x.sum(axis=self.axes)).astype(x.dtype)
+            result = _NUMPY[self.function.name](x, axis=self.axes, **initial)
+        return np.asarray(result, x.dtype)
+
+    def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+        return (_GRADIENTS[self.function.name](self, g, y, x),)
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        full, inner = inner_index(index, self.axes, x.type.static_shape)
+        return Reduce(self.function.name, inner, x(*full)) if inner else x(*full)
+
+    def cost(self, y: TensorType, *xs: TensorType) -> Any:
+        return xs[0].size * self.function.cost
+
+
+@dataclass(frozen=True)
+class ArgExtreme(Op):
+    """The position (int64) of the first largest or smallest element; a nan wins, as in NumPy."""
+
+    kind: ClassVar[str] = "reduce"
+    largest: bool
+    axis: int
+
+    @property
+    def name(self) -> str:
+        return "argmax" if self.largest else "argmin"
+
+    def infer(self, x: TensorType) -> TensorType:
+        _checked(self.name, x, (self.axis,))
+        if x.shape[self.axis] == 0:
+            raise UserError("GC0104", f"{self.name} along an empty axis of {x}")
+        return x.drop((self.axis,)).with_dtype(INT64)
+
+    def eval(self, x: Array) -> Array:
+        return np.asarray((np.argmax if self.largest else np.argmin)(x, axis=self.axis), np.int64)
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        """The least position among those that hold the extreme (or a nan)."""
+        full, inner = inner_index(index, (self.axis,), x.type.static_shape)
+        again, (k,) = inner_index(index, (self.axis,), x.type.static_shape)
+        value = cast(x(*full), INT64) if x.type.dtype == BOOL else x(*full)
+        candidate = cast(x(*again), INT64) if x.type.dtype == BOOL else x(*again)
+        extreme = Reduce("maximum" if self.largest else "minimum", inner, value)
+        hit: Expr = Apply("equal", (candidate, extreme), BOOL)
+        if x.type.dtype.is_float:
+            hit = Apply("logical_or", (hit, Apply("isnan", (candidate,), BOOL)), BOOL)
+        missing = Lit(x.type.static_shape[self.axis] - 1, INT64)
+        return Reduce("minimum", (k,), Apply("where", (hit, cast(k, INT64), missing), INT64))
+
+
+def fold(name: str, x: Node, axes: tuple[int, ...]) -> Node:
+    """Fold ``x`` by the scalar function called ``name``; itself when ``axes`` is empty."""
+    return Fold(scalars.SCALARS[name], tuple(sorted(axes)))(x) if axes else x
+
+
+def sum_over(x: Node, axes: tuple[int, ...]) -> Node:
+    """The sum over ``axes``; the adjoint of broadcasting along them."""
+    return fold("add", x, axes)
+
+
+def _grad_extreme(op: Fold, g: Node, y: Node, x: Node) -> Node:
+    def along(z: Node) -> Node:
+        return expand(z, x.shape, op.axes)
+
+    winners = scalars.where(scalars.equal(x, along(y)), along(g) * 0 + 1, along(g) * 0)
+    return winners * along(g / sum_over(winners, op.axes))
+
+
+def _grad_product(op: Fold, g: Node, y: Node, x: Node) -> Node:
+    """The product of the other elements: y / x, but where zeros would divide, counted by hand."""
+
+    def along(z: Node) -> Node:
+        return expand(z, x.shape, op.axes)
+
+    is_zero = scalars.equal(x, x * 0)
+    nonzero = scalars.where(is_zero, x * 0 + 1, x)
+    zeros = along(sum_over(scalars.where(is_zero, x * 0 + 1, x * 0), op.axes))
+    others = along(fold("multiply", nonzero, op.axes)) / nonzero
+    only_zero_here = scalars.where(is_zero, zeros, zeros + 1)
+    return along(g) * scalars.where(only_zero_here < 1.5, others, others * 0)
+
+
+_GRADIENTS: dict[str, Callable[[Fold, Node, Node, Node], Node | None]] = {
+    "add": lambda op, g, y, x: expand(g, x.shape, op.axes),
+    "multiply": _grad_product,
+    "maximum": _grad_extreme,
+    "minimum": _grad_extreme,
+    "logical_and": lambda op, g, y, x: None,
+    "logical_or": lambda op, g, y, x: None,
+}

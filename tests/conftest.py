@@ -1,0 +1,24 @@
+"""What every test may use: a seeded random generator, the repository, and settings."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# No deadline: the first example of a test compiles code. In CI the examples are always the same.
+settings.register_profile("graphc", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("graphc")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed, so that a failure repeats."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds graphc/, frontends/, backends/ and tests/."""
+    return Path(__file__).resolve().parent.parent
