@@ -12,13 +12,13 @@ from typing import Any, Self
 
 
 class Arithmetic(ABC):
-    """Gives a class Python's arithmetic; operands may be instances of the class or Python numbers."""
+    """Gives a class Python's arithmetic with its own instances and with Python numbers."""
 
     __slots__ = ()
 
     @abstractmethod
     def combine(self, function: str, *operands: Any) -> Self:
-        """Apply the scalar function called ``function`` to ``operands``, of which ``self`` is one."""
+        """Apply the scalar function called ``function`` to ``operands``; ``self`` is one."""
 
     def __add__(self, other: Any) -> Self:
         return self.combine("add", self, other)

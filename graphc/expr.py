@@ -49,6 +49,16 @@ class Lit(Expr):
     value: Scalar
     dtype: DType
 
+    def __eq__(self, other: object) -> bool:
+        # 0.0 is not -0.0, and nan equals itself: compare how they are written
+        return isinstance(other, Lit) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.value!r}:{self.dtype.short}"
+
 
 @dataclass(frozen=True, eq=False)
 class Iter(Expr):
@@ -62,9 +72,19 @@ class Iter(Expr):
 class Affine(Expr):
     """``sum(coefficient * atom) + constant``; an atom is what the algebra leaves whole."""
 
-    terms: frozenset[tuple[Expr, int]]
+    terms: tuple[tuple[Expr, int], ...]
     constant: int
     dtype: DType = INT64
+
+    def __eq__(self, other: object) -> bool:
+        """Equal sums are equal in any order; the order is kept so that code comes out the same every time."""
+        return isinstance(other, Affine) and (self.constant, frozenset(self.terms)) == (
+            other.constant,
+            frozenset(other.terms),
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.constant, frozenset(self.terms)))
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -225,10 +245,10 @@ def affine(index: Expr | int) -> Affine:
     if isinstance(index, Affine):
         return index
     if isinstance(index, int):
-        return Affine(frozenset(), index)
+        return Affine((), index)
     if isinstance(index, Lit):
-        return Affine(frozenset(), int(index.value))
-    return Affine(frozenset({(index, 1)}), 0)
+        return Affine((), int(index.value))
+    return Affine(((index, 1),), 0)
 
 
 def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
@@ -239,7 +259,7 @@ def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
         ((atom, coefficient),) = kept.items()
         if coefficient == 1:
             return atom
-    return Affine(frozenset(kept.items()), constant)
+    return Affine(tuple(kept.items()), constant)
 
 
 def _add(a: Expr | int, b: Expr | int) -> Expr:
@@ -338,11 +358,13 @@ def stride(index: Expr, iterator: Iter) -> int | None:
 
 
 def flat_index(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
-    """The element offset of ``index`` in ``buffer``."""
-    total: Expr | int = 0
+    """The element offset of ``index`` in ``buffer``; a single index is an offset already."""
+    if len(index) == 1:
+        return index[0]
+    total: Expr = Lit(0, INT64)
     for i, step in zip(index, buffer.strides, strict=True):
         total = _add(total, _multiply(i, step))
-    return lift(total, INT64)
+    return total
 
 
 # Walks --------------------------------------------------------------------------------------------
@@ -368,15 +390,15 @@ def depends_on(expr: Expr, iterator: Iter) -> bool:
 def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
     """``expr`` with other operands; index forms are normalised again."""
     if isinstance(expr, Affine):
-        total: Expr | int = expr.constant
+        total: Expr = Lit(expr.constant, INT64)
         for (_, c), child in zip(expr.terms, children, strict=True):
-            total = _add(total, _multiply(child, c))
-        return lift(total, INT64)
+            total = total + child * c
+        return total
     if isinstance(expr, Load):
         return Load(expr.buffer, children)
     if isinstance(expr, Apply):
         if expr.function in ("floor_divide", "remainder") and all(map(is_index, children[:1])):
-            return children[0].combine(expr.function, children[0], _plain(children[1]))
+            return children[0].combine(expr.function, *children)
         return Apply(expr.function, children, expr.dtype)
     if isinstance(expr, Select):
         return Select(*children)
@@ -385,10 +407,6 @@ def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
     if isinstance(expr, Reduce):
         return Reduce(expr.function, expr.iters, children[0])
     raise CompilerBug(f"{type(expr).__name__} has no operands to replace")
-
-
-def _plain(divisor: Expr) -> Expr | int:
-    return int(divisor.value) if isinstance(divisor, Lit) else divisor
 
 
 def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:

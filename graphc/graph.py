@@ -1,7 +1,8 @@
 """The graph: nodes, operations, and walks over them.
 
-Comes in: operations applied to nodes. Goes out: an immutable graph whose every node knows its type and its origin.
-The first of the three languages: tensors are whole here, so shapes, differentiation and algebra are done on it.
+Comes in: operations applied to nodes. Goes out: an immutable graph whose every node knows its type
+and its origin. The first of the three languages: tensors are whole here, so shapes, differentiation
+and algebra are done on it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class Combine(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Node(Arithmetic):
-    """The application of ``op`` to ``inputs``. Identity is sharing: two equal nodes are two computations until CSE.
+    """The application of ``op`` to ``inputs``.
 
-    ``type`` is what ``op.infer`` said when the node was made. Operators work between nodes of one type, and with
+    Identity is sharing: two equal nodes are two computations until CSE. ``type`` is what
+    ``op.infer`` said when the node was made. Operators work between nodes of one type, and with
     Python numbers; broadcasting is explicit here (frontends insert it).
     """
 
@@ -60,7 +62,7 @@ class Node(Arithmetic):
 
     @property
     def name(self) -> str:
-        """The user's name: that of an input or parameter, else the variable it was assigned to, else ""."""
+        """The user's name: of an input or parameter, else the variable assigned to, else ""."""
         return self.op.label or (self.site.variable if not self.site.made_by else "")
 
     def __repr__(self) -> str:
@@ -68,7 +70,7 @@ class Node(Arithmetic):
 
 
 class Read(Protocol):
-    """An input as seen by `Op.at`: call it with an index to get the value there as an expression."""
+    """An input as seen by `Op.at`: call it with an index to get the value there."""
 
     @property
     def type(self) -> TensorType: ...
@@ -77,7 +79,7 @@ class Read(Protocol):
 
 
 class Op:
-    """An operation. Subclasses are frozen dataclasses: fields are attributes, methods are the rules.
+    """An operation. Subclasses are frozen dataclasses: fields are attributes, methods its rules.
 
     ``kind`` is all a pass may ask:
 
@@ -93,6 +95,7 @@ class Op:
     kind: ClassVar[str] = "compute"
     label: str = ""
     storage: Any = None
+    number: Any = None  # the value of a constant, which rewrites see through broadcasting
 
     # Any, so that a subclass may name its operands
     def infer(self, *types: Any, **_: Any) -> TensorType:
@@ -111,15 +114,24 @@ class Op:
         raise UserError(
             "GC0201",
             f"{self} has no gradient",
-            fix="keep it off the path from the parameters to the loss, or wrap its input in stop_gradient",
+            fix="keep it off the path from the parameters to the loss, or use stop_gradient",
         )
 
     def at(self, index: tuple[Expr, ...], *xs: Any, **_: Any) -> Expr:
         """The value at ``index`` as a scalar expression; ``xs[k](*j)`` reads input k at j."""
         raise NotImplementedError
 
+    def scatter(
+        self, index: tuple[Expr, ...], *xs: Any, **_: Any
+    ) -> tuple[tuple[Expr, ...], Expr]:
+        """Of kind "scatter" only: where, and what, point ``index`` of the updates adds.
+
+        The result starts as input 0; the updates are the last input.
+        """
+        raise NotImplementedError
+
     def cost(self, y: TensorType, *xs: Any, **_: Any) -> Any:
-        """Floating-point operations for one evaluation, as a number or an expression of named sizes."""
+        """Floating-point operations for one evaluation: a number or an expression of sizes."""
         return 0 if self.kind in ("free", "leaf") else y.size
 
     @property
@@ -147,7 +159,7 @@ def describe(node: Node) -> str:
     return f"{node.name or node.op.name}: {node.type}{where}"
 
 
-# Walks: iterative, because graphs are deep ---------------------------------------------------------------------------
+# Walks: iterative, because graphs are deep -------------------------------------------------------
 def toposort(roots: Iterable[Node]) -> list[Node]:
     """Every node below ``roots``, operands before their users, each once, in a stable order."""
     order: list[Node] = []
@@ -166,14 +178,21 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
 
 @dataclass(frozen=True)
 class Graph:
-    """A whole computation: ``inputs`` in calling order, ``outputs``, and ``updates`` (parameter, its next value).
+    """A whole computation: ``inputs`` in calling order, ``outputs``, and ``updates``.
 
-    Updates take effect after the outputs are computed. Parameters and constants are leaves found by walking.
+    An update is a parameter with its next value; it takes effect after the outputs are computed.
+    Parameters and constants are leaves found by walking.
     """
 
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     updates: tuple[tuple[Node, Node], ...] = ()
+
+    printer: ClassVar[Callable[[Graph], str] | None] = None
+    """How ``print(graph)`` spells a graph; `graphc.show.text` provides it."""
+
+    def __str__(self) -> str:
+        return repr(self) if Graph.printer is None else Graph.printer(self)
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -191,7 +210,7 @@ class Graph:
         return tuple(n for n in self.nodes if n.op.storage is not None)
 
     def map(self, change: Callable[[Iterable[Node]], Mapping[Node, Node]]) -> Graph:
-        """The graph with its roots exchanged by ``change``, which maps every old node to its new one."""
+        """The graph exchanged by ``change``, which maps every old node to its new one."""
         new = change(self.nodes)
         return Graph(
             tuple(new[x] for x in self.inputs),
@@ -216,7 +235,7 @@ def readers(nodes: Iterable[Node]) -> dict[Node, list[Node]]:
     return found
 
 
-# Named sizes -----------------------------------------------------------------------------------------------------
+# Named sizes --------------------------------------------------------------------------------------
 def substitute(value: Any, sizes: Mapping[str, int]) -> Any:
     """Replace named sizes inside an op's attribute: a size, a type, a tuple of them."""
     if isinstance(value, Dim | TensorType):

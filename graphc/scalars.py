@@ -7,7 +7,8 @@ new function is one row.
 Derivatives follow the standard tables (Abramowitz and Stegun, ch. 4 and 7). They are written with
 `arith.Arithmetic` operators: ``g`` is the cotangent of the result ``y``; a rule returns one
 cotangent per operand, or None where nothing flows (conditions, and functions that are constant
-wherever they have a derivative).
+wherever they have a derivative). Where there is none: abs and relu have slope 0 at 0, minimum and
+maximum share the cotangent in a tie, rounding and sign have slope 0 everywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from graphc.arith import Arithmetic
+from graphc.errors import CompilerBug
+from graphc.types import DType
 
 Derivative = Callable[..., tuple[Any, ...]]
 
@@ -28,7 +31,7 @@ Derivative = Callable[..., tuple[Any, ...]]
 class Scalar:
     """A function of numbers.
 
-    ``domain`` names the operand kinds it takes (any, number, signed, float, integer, bool);
+    ``domain`` names the operand kinds it takes (any, number, float, integer, bits, bool, uint32);
     ``result`` is "same" (the operands' dtype) or "bool". ``cost`` is its rough price in additions,
     used by fusion. ``identity`` makes it usable for reductions. ``commutes`` allows the rewriter to
     swap the operands.
@@ -53,9 +56,25 @@ class Scalar:
 SCALARS: dict[str, Scalar] = {}
 
 
-def _row(name: str, numpy: Callable[..., Any], derivative: Derivative | None, **more: Any) -> Scalar:
+def _row(
+    name: str, numpy: Callable[..., Any], derivative: Derivative | None, **more: Any
+) -> Scalar:
     SCALARS[name] = Scalar(name, numpy, derivative, **more)
     return SCALARS[name]
+
+
+def identity_of(function: Scalar, dtype: DType) -> bool | int | float:
+    """The number that ``function`` leaves alone, in ``dtype``; integers have no infinity."""
+    value = function.identity
+    if value is None:
+        raise CompilerBug(f"{function.name} has no identity, so it cannot accumulate")
+    if dtype.kind == "bool":
+        return value > 0
+    if dtype.is_float:
+        return value
+    greatest = (1 << (dtype.bits - (dtype.kind == "int"))) - 1
+    least = -greatest - 1 if dtype.kind == "int" else 0
+    return int(min(max(value, least), greatest))
 
 
 def _flat(*operands: Any) -> tuple[Any, ...]:
@@ -87,13 +106,9 @@ def _multiply_high(a: Any, b: Any) -> Any:
     return ((a.astype(np.uint64) * b.astype(np.uint64)) >> np.uint64(32)).astype(np.uint32)
 
 
-def _one_where(condition: Any, like: Any) -> Any:
-    return where(condition, like * 0 + 1, like * 0)
-
-
 def _share(g: Any, wins: Any, ties: Any) -> Any:
     """The cotangent of one operand of minimum or maximum: all if it wins, half in a tie."""
-    return where(wins, g, where(ties, g * 0.5, g * 0))
+    return where(wins, g, where(ties, g * 0.5, 0.0))
 
 
 # Arithmetic ---------------------------------------------------------------------------------------
@@ -102,11 +117,14 @@ _NUMBERS: dict[str, Any] = {"arity": 2, "domain": "number"}
 add = _row("add", np.add, lambda g, y, a, b: (g, g), commutes=True, identity=0.0, **_NUMBERS)
 subtract = _row("subtract", np.subtract, lambda g, y, a, b: (g, -g), **_NUMBERS)
 multiply = _row(
-    "multiply", np.multiply, lambda g, y, a, b: (g * b, g * a), commutes=True, identity=1.0, **_NUMBERS
+    "multiply",
+    np.multiply,
+    lambda g, y, a, b: (g * b, g * a),
+    commutes=True,
+    identity=1.0,
+    **_NUMBERS,
 )
-divide = _row(
-    "divide", np.divide, lambda g, y, a, b: (g / b, -g * y / b), arity=2, cost=4
-)
+divide = _row("divide", np.divide, lambda g, y, a, b: (g / b, -g * y / b), arity=2, cost=4)
 floor_divide = _row("floor_divide", np.floor_divide, _flat, cost=6, **_NUMBERS)
 remainder = _row(
     "remainder", np.remainder, lambda g, y, a, b: (g, -g * floor(a / b)), cost=6, **_NUMBERS
@@ -116,10 +134,11 @@ absolute = _row("abs", np.abs, lambda g, y, x: (g * sign(x),), domain="number")
 power: Scalar = _row(
     "power",
     np.power,
-    # at a = 0 the exponent's gradient is 0, the limit for b > 0, where log(a) alone would give nan
+    # 0 ** 0 counts as a constant, and a <= 0 gives the exponent no gradient: the limits at a = 0
+    # for b > 0, where b / a and log(a) alone would give nan
     lambda g, y, a, b: (
-        g * b * power(a, b - 1),
-        g * where(a > 0, y * log(where(a > 0, a, a * 0 + 1)), y * 0),
+        g * b * power(a, where(equal(b, 0.0), 1.0, b - 1)),
+        g * where(a > 0, y * log(where(a > 0, a, 1.0)), 0.0),
     ),
     cost=16,
     **_NUMBERS,
@@ -158,8 +177,8 @@ log1p = _row("log1p", np.log1p, lambda g, y, x: (g / (x + 1),), cost=16)
 sin: Scalar = _row("sin", np.sin, lambda g, y, x: (g * cos(x),), cost=20)
 cos: Scalar = _row("cos", np.cos, lambda g, y, x: (-g * sin(x),), cost=20)
 tan = _row("tan", np.tan, lambda g, y, x: (g * (y * y + 1),), cost=24)
-arcsin = _row("arcsin", np.arcsin, lambda g, y, x: (g * rsqrt(1 - x * x),), cost=24)
-arccos = _row("arccos", np.arccos, lambda g, y, x: (-g * rsqrt(1 - x * x),), cost=24)
+arcsin = _row("arcsin", np.arcsin, lambda g, y, x: (g * rsqrt((1 - x) * (1 + x)),), cost=24)
+arccos = _row("arccos", np.arccos, lambda g, y, x: (-g * rsqrt((1 - x) * (1 + x)),), cost=24)
 arctan = _row("arctan", np.arctan, lambda g, y, x: (g / (x * x + 1),), cost=24)
 arctan2 = _row(
     "arctan2",
@@ -172,8 +191,8 @@ sinh: Scalar = _row("sinh", np.sinh, lambda g, y, x: (g * cosh(x),), cost=20)
 cosh: Scalar = _row("cosh", np.cosh, lambda g, y, x: (g * sinh(x),), cost=20)
 tanh = _row("tanh", np.tanh, lambda g, y, x: (g * (1 - y * y),), cost=16)
 arcsinh = _row("arcsinh", np.arcsinh, lambda g, y, x: (g * rsqrt(x * x + 1),), cost=24)
-arccosh = _row("arccosh", np.arccosh, lambda g, y, x: (g * rsqrt(x * x - 1),), cost=24)
-arctanh = _row("arctanh", np.arctanh, lambda g, y, x: (g / (1 - x * x),), cost=24)
+arccosh = _row("arccosh", np.arccosh, lambda g, y, x: (g * rsqrt((x - 1) * (x + 1)),), cost=24)
+arctanh = _row("arctanh", np.arctanh, lambda g, y, x: (g / ((1 - x) * (1 + x)),), cost=24)
 
 # Activations and special functions ----------------------------------------------------------------
 sigmoid: Scalar = _row("sigmoid", _sigmoid, lambda g, y, x: (g * y * (1 - y),), cost=16)
@@ -186,7 +205,7 @@ softplus = _row(
 erf = _row(
     "erf", _erf_like, lambda g, y, x: (g * (2 / math.sqrt(math.pi)) * exp(-x * x),), cost=20
 )
-relu = _row("relu", _relu, lambda g, y, x: (where(x > 0, g, g * 0),), domain="number")
+relu = _row("relu", _relu, lambda g, y, x: (where(x > 0, g, 0.0),), domain="number")
 
 # Rounding -----------------------------------------------------------------------------------------
 floor: Scalar = _row("floor", np.floor, _flat)
@@ -214,7 +233,7 @@ isfinite = _row("isfinite", np.isfinite, _flat, result="bool", cost=2)
 where: Scalar = _row(
     "where",
     np.where,
-    lambda g, y, c, a, b: (None, where(c, g, g * 0), where(c, g * 0, g)),
+    lambda g, y, c, a, b: (None, where(c, g, 0.0), where(c, 0.0, g)),
     arity=3,
     domain="any",
 )

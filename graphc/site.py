@@ -1,7 +1,8 @@
-"""Where a node came from: the user's line, the name it was given, the scope, and which rule or gradient made it.
+"""Where a node came from: the user's line, its name, the scope, which rule or gradient made it.
 
-Comes in: the Python frames of the caller. Goes out: a `Site` per node, cheap to make (no text is read until someone
-asks). A separate file because provenance is carried by the driver, never by the author of an op or a rule.
+Comes in: the Python frames of the caller. Goes out: a `Site` per node, cheap to make (no text is
+read until someone asks). A separate file because provenance is carried by the driver, never by the
+author of an op or a rule.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ _STORES = ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")
 class Site:
     """The origin of a node.
 
-    ``code`` and ``instruction`` point into the user's function; ``scope`` is the path of open name scopes;
-    ``gradient_of`` is the forward node a gradient node serves; ``made_by`` names the rewrite rule that made it.
+    ``code`` and ``instruction`` point into the user's function; ``scope`` is the path of open name
+    scopes; ``gradient_of`` is the forward node a gradient node serves; ``made_by`` names the
+    rewrite rule that made it.
     """
 
     code: CodeType | None = None
@@ -90,7 +92,9 @@ def _stored_names(code: CodeType) -> dict[int, str]:
     previous: int | None = None
     for instruction in dis.get_instructions(code):
         if instruction.opname in _STORES and previous is not None:
-            names[previous] = str(instruction.argval)
+            # a frame inside a call may point at the cache entries that follow the call
+            for offset in range(previous, instruction.offset, 2):
+                names[offset] = str(instruction.argval)
         if instruction.opname not in ("CACHE", "NOP", "EXTENDED_ARG"):
             previous = instruction.offset
     return names
@@ -113,7 +117,7 @@ def _in_house(filename: str) -> bool:
 
 
 def here() -> Site:
-    """The site of a node made now: the served node's inside `serving`, else the nearest line outside graphc."""
+    """The site of a node made now: the served node's, else the nearest line outside graphc."""
     served = _served.get()
     if served is not None:
         return served
@@ -135,7 +139,7 @@ def scope(name: str) -> Iterator[None]:
 
 @contextmanager
 def serving(node: Node, *, gradient: bool = False, rule: str = "") -> Iterator[None]:
-    """Nodes made inside inherit the site of ``node``, as its gradient or as the product of ``rule``."""
+    """Nodes made inside inherit the site of ``node``, as its gradient or as made by ``rule``."""
     site = node.site
     if gradient:
         site = replace(site, gradient_of=node)

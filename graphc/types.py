@@ -75,8 +75,8 @@ DTYPES: dict[str, DType] = {
         DType("float64", "float", 64),
     ]
 }
-BOOL, INT64, FLOAT32, FLOAT64 = (DTYPES[n] for n in ("bool", "int64", "float32", "float64"))
-UINT32 = DTYPES["uint32"]
+BOOL, INT32, INT64, UINT32 = (DTYPES[n] for n in ("bool", "int32", "int64", "uint32"))
+FLOAT16, FLOAT32, FLOAT64 = (DTYPES[n] for n in ("float16", "float32", "float64"))
 
 
 def dtype(spec: DType | DTypeLike) -> DType:

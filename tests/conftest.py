@@ -1,6 +1,7 @@
 """What every test may use: a seeded random generator, the repository, and settings."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,15 @@ settings.load_profile("graphc")
 def rng() -> np.random.Generator:
     """A generator with a fixed seed, so that a failure repeats."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_code(tmp_path_factory) -> Iterator[Path]:
+    """The folder of compiled code during the tests: neither the user's cache nor an old one."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHC_CACHE_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

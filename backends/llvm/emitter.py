@@ -1,13 +1,14 @@
-"""Writes LLVM IR as text: modules, functions, blocks, loops, memory. Instructions on values are in `value`.
+"""Writes LLVM IR as text: modules, functions, blocks, loops, memory. Instructions on values are in
+`value`.
 
-Comes in: calls, in the order in which the code shall run. Goes out: the text of a module, for `jit.compile_module`. A
-separate step because text is cheap to append to, easy to look at, and keeps the code generators free of syntax.
+Comes in: calls, in the order in which the code shall run. Goes out: the text of a module, for
+`jit.compile_module`. A separate step because text is cheap to append to, easy to look at, and keeps
+the code generators free of syntax.
 
-    module = Module(host())
-    f = module.function("axpy", [("ptr", "context"), ("i64", "low"), ("i64", "high")])
-    context, low, high = f.parameters
-    x, y = f.scoped([f.load(context.element(k, "ptr"), "ptr") for k in range(2)])   # they do not overlap
-    with f.loop(low, high, step=16) as loop:                 # i64 index, low <= index < high
+    module = Module(host()) f = module.function("axpy", [("ptr", "context"), ("i64", "low"), ("i64",
+    "high")]) context, low, high = f.parameters x, y = f.scoped([f.load(context.element(k, "ptr"),
+    "ptr") for k in range(2)])   # they do not overlap with f.loop(low, high, step=16) as loop:
+    # i64 index, low <= index < high
         a = f.load(x.element(loop.index, "float"), "float", lanes=16)
         b = f.load(y.element(loop.index, "float"), "float", lanes=16)
         f.store(a.fma(2.0, b).maximum(0.0), y.element(loop.index, "float"))
@@ -16,28 +17,31 @@ separate step because text is cheap to append to, easy to look at, and keeps the
 
     with f.loop(0, n, step=16, carry=[f.constant(0.0, "float", 16)]) as loop:        # a reduction
         total = loop.carried[0] + f.load(x.element(loop.index, "float"), "float", lanes=16)
-        loop.carry(total)                                                           # for the next round
-    sum = loop.results[0].reduce(lambda a, b: a + b)                                # valid after the loop
+        loop.carry(total)                                                           # for the next
+        round
+    sum = loop.results[0].reduce(lambda a, b: a + b)                                # valid after
+    the loop
 
-    with f.when(n.compare("sgt", 0)):                                               # a guarded block
+    with f.when(n.compare("sgt", 0)):                                               # a guarded
+    block
         ...
-    v = f.either(index.compare("slt", n), lambda: f.load(p, "float"), lambda: f.constant(0.0, "float"))
-    tail = f.lanes_below(index, n, 16)                                               # <16 x i1>: index + lane < n
-    a = f.load(p, "float", lanes=16, mask=tail)                                      # masked lanes read as 0
-    g = f.gather(x, indices, "float")                                                # vector of i32 or i64 indices
-    table = f.table([1.0, 2.0], "double")                                            # constant array, a pointer
-    local = f.alloca("float", 64)                                                    # in the entry block
+    v = f.either(index.compare("slt", n), lambda: f.load(p, "float"), lambda: f.constant(0.0,
+    "float")) tail = f.lanes_below(index, n, 16)                                               # <16
+    x i1>: index + lane < n a = f.load(p, "float", lanes=16, mask=tail)
+    # masked lanes read as 0 g = f.gather(x, indices, "float")
+    # vector of i32 or i64 indices table = f.table([1.0, 2.0], "double")
+    # constant array, a pointer local = f.alloca("float", 64)
+    # in the entry block
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
+from graphc.backends.llvm.counted import Loop
 from graphc.backends.llvm.machine import Machine, host
 from graphc.backends.llvm.value import WIDTH, Value, literal, suffix, type_text
-from graphc.errors import CompilerBug
 
 __all__ = ["Emitter", "Loop", "Module", "Value"]
 
@@ -56,7 +60,9 @@ class Module:
         self._metadata: dict[str, str] = {}
 
     def declare(self, signature: str) -> None:
-        """Announce a function that is defined elsewhere, e.g. ``float @llvm.fabs.f32(float)``; repeats are fine."""
+        """Announce a function that is defined elsewhere, e.g. ``float @llvm.fabs.f32(float)``;
+        repeats are fine.
+        """
         self._declared[signature] = None
 
     def function(
@@ -74,13 +80,13 @@ class Module:
         return self._tables.setdefault(body, f"@table.{len(self._tables)}")
 
     def metadata(self, body: str) -> str:
-        """The number, as ``!7``, of a metadata node; ``!self`` in the body stands for that number."""
+        """The number, as ``!7``, of a metadata node; ``!self`` in the body is replaced by it."""
         if body not in self._metadata:
             self._metadata[body] = f"!{len(self._metadata)}"
         return self._metadata[body]
 
     def scopes(self, count: int) -> list[str]:
-        """Endings of loads and stores that say: each of these buffers overlaps none of the others."""
+        """Endings of loads and stores which say that none of these buffers overlaps another."""
         domain = self.metadata(f'distinct !{{!self, !"{len(self._metadata)}"}}')
         nodes = [self.metadata(f'distinct !{{!self, {domain}, !"{k}"}}') for k in range(count)]
         endings = []
@@ -103,65 +109,10 @@ def _symbol(signature: str) -> str:
     return signature.split("@", 1)[1].split("(", 1)[0]
 
 
-class Loop:
-    """A counted loop being written: ``index``, the ``carried`` values of this round, the ``results`` afterwards."""
-
-    def __init__(
-        self, emitter: Emitter, low: Value, high: Value, step: Value, carry: Sequence[Value]
-    ) -> None:
-        self.emitter, self.low, self.high, self.step, self.first = emitter, low, high, step, carry
-        self.index: Value
-        self.carried: list[Value] = []
-        self.results: list[Value] = list(carry)
-        self._next: Sequence[Value] = ()
-
-    def carry(self, *values: Value) -> None:
-        """Say what the carried values are in the next round, in the order of ``carried``."""
-        self._next = values
-
-    def __enter__(self) -> Loop:
-        emitter = self.emitter
-        self._body, self._exit = emitter.fresh("loop"), emitter.fresh("after")
-        low, high = self.low.number, self.high.number
-        self._runs = low is not None and high is not None and low < high
-        if self._runs:
-            emitter.jump(self._body)
-        else:
-            emitter.branch(self.low.compare("slt", self.high), self._body, self._exit)
-        self._before = emitter.last_block
-        emitter.label(self._body)
-        self._phis = len(emitter.lines)
-        self.index, *self.carried = [emitter.reserve(value) for value in (self.low, *self.first)]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            return
-        emitter = self.emitter
-        if len(self._next) != len(self.first):
-            raise CompilerBug(f"a loop carries {len(self.first)} values, got {len(self._next)}")
-        following = emitter.emit(f"add nsw {self.index.typed}, {self.step.name}", "i64")
-        emitter.branch(following.compare("slt", self.high), self._body, self._exit)
-        latch = emitter.last_block
-        for k, (phi, first, again) in enumerate(
-            zip((self.index, *self.carried), (self.low, *self.first), (following, *self._next), strict=True)
-        ):
-            if again.base != phi.base or again.lanes != phi.lanes:
-                raise CompilerBug(f"a loop carries {phi.typed}, then {again.typed}")
-            arms = f"[ {first.name}, %{self._before} ], [ {again.name}, %{latch} ]"
-            emitter.lines[self._phis + k] = f"  {phi.name} = phi {phi.type} {arms}"
-        emitter.label(self._exit)
-        self.results = list(self._next)
-        if not self._runs:
-            before = (self._before, latch)
-            pairs = zip(self.first, self._next, strict=True)
-            self.results = [emitter.phi(list(zip(values, before, strict=True))) for values in pairs]
-
-
 class Emitter:
-    """A function under construction. Code goes where `label` last pointed; ``block`` is the current block."""
+    """A function under construction. Code goes where `label` last pointed; ``block`` is the current
+    block.
+    """
 
     def __init__(
         self, module: Module, name: str, parameters: Parameters, returns: str, internal: bool
@@ -173,7 +124,7 @@ class Emitter:
         self.block = self.last_block = "entry"
         self._count = 0
 
-    # Text --------------------------------------------------------------------------------------------------------
+    # Text -----------------------------------------------------------------------------------------
     def fresh(self, hint: str) -> str:
         """A name that no other block or value of this function has."""
         self._count += 1
@@ -206,7 +157,7 @@ class Emitter:
         head = f"define {linkage}{self.returns} @{self.name}({parameters}) nounwind {{"
         return "\n".join([head, "entry:", *self.entry, *self.lines, "}"])
 
-    # Values ------------------------------------------------------------------------------------------------------
+    # Values ---------------------------------------------------------------------------------------
     def constant(self, number: float, base: str, lanes: int = 0) -> Value:
         """A literal, in every lane if there are lanes."""
         text = literal(number, base)
@@ -222,7 +173,7 @@ class Emitter:
         return Value(self, f"<{numbers}>", base, lanes)
 
     def lanes_below(self, index: Value, limit: Value | int, lanes: int) -> Value:
-        """The mask of lanes k with index + k < limit, for i64 index and limit with index <= limit."""
+        """The mask of lanes k with index + k < limit, for i64s with index <= limit."""
         left = (limit - index) if isinstance(limit, Value) else index.constant(limit) - index
         few = left.compare("slt", lanes).select(left, lanes).convert("trunc", "i32")
         return self.iota("i32", lanes).compare("slt", few)
@@ -233,7 +184,7 @@ class Emitter:
         text = ", ".join(f"[ {value.name}, %{block} ]" for value, block in arms)
         return self.emit(f"phi {first.type} {text}", first.base, first.lanes)
 
-    # Control -----------------------------------------------------------------------------------------------------
+    # Control --------------------------------------------------------------------------------------
     def label(self, name: str) -> None:
         """Begin a block; the one before must have ended with a jump."""
         self.lines.append(f"{name}:")
@@ -252,11 +203,19 @@ class Emitter:
         self.effect(f"ret {value.typed}" if value else "ret void")
 
     def loop(
-        self, low: Value | int, high: Value | int, step: Value | int = 1, carry: Sequence[Value] = ()
+        self,
+        low: Value | int,
+        high: Value | int,
+        step: Value | int = 1,
+        carry: Sequence[Value] = (),
     ) -> Loop:
-        """A loop over i64 ``low <= index < high`` by `step`; the bounds are compared as signed numbers."""
-        bounds = [x if isinstance(x, Value) else self.constant(x, "i64") for x in (low, high, step)]
-        return Loop(self, *bounds, carry)
+        """A loop over i64 ``low <= index < high`` by `step`; the bounds are compared as signed
+        numbers.
+        """
+        first, limit, stride = (
+            x if isinstance(x, Value) else self.constant(x, "i64") for x in (low, high, step)
+        )
+        return Loop(self, first, limit, stride, carry)
 
     @contextmanager
     def when(self, condition: Value) -> Iterator[None]:
@@ -282,8 +241,12 @@ class Emitter:
         self.label(after)
         return self.phi(arms)
 
-    def call(self, function: str | Value, arguments: Sequence[Value], returns: str = "void") -> Value:
-        """Call a function by symbol (declared here) or by address; a void call's result must not be used."""
+    def call(
+        self, function: str | Value, arguments: Sequence[Value], returns: str = "void"
+    ) -> Value:
+        """Call a function by symbol (declared here) or by address; a void call's result must not be
+        used.
+        """
         typed = ", ".join(argument.typed for argument in arguments)
         if isinstance(function, Value):
             target = function.name
@@ -295,7 +258,8 @@ class Emitter:
             return Value(self, "poison", "void")
         return self.emit(f"call {returns} {target}({typed})", returns)
 
-    # Memory: elements have their natural alignment; bools are bytes ------------------------------------------------
+    # Memory: elements have their natural alignment; bools are bytes
+    # ------------------------------------------------
     def alloca(self, base: str, count: int = 1, align: int = 64) -> Value:
         """Uninitialised memory on the stack, made once on entry of the function."""
         self._count += 1
@@ -303,12 +267,20 @@ class Emitter:
         return Value(self, f"%v{self._count}", "ptr")
 
     def scoped(self, pointers: Sequence[Value]) -> list[Value]:
-        """The pointers, with the promise that what is reached through one is not reached through another."""
+        """The pointers, with the promise that what is reached through one is not reached through
+        another.
+        """
         endings = self.module.scopes(len(pointers)) if len(pointers) > 1 else [""]
         return [Value(self, p.name, "ptr", 0, s) for p, s in zip(pointers, endings, strict=True)]
 
     def load(
-        self, pointer: Value, base: str, lanes: int = 0, *, mask: Value | None = None, align: int = 0
+        self,
+        pointer: Value,
+        base: str,
+        lanes: int = 0,
+        *,
+        mask: Value | None = None,
+        align: int = 0,
     ) -> Value:
         """Read `lanes` neighbours (0: one). Lanes outside `mask` read as 0 and touch no memory."""
         if base == "i1":
@@ -325,14 +297,24 @@ class Emitter:
         return self.emit(text, base, lanes)
 
     def store(
-        self, value: Value, pointer: Value, *, mask: Value | None = None, align: int = 0, stream: bool = False
+        self,
+        value: Value,
+        pointer: Value,
+        *,
+        mask: Value | None = None,
+        align: int = 0,
+        stream: bool = False,
     ) -> None:
-        """Write a scalar or a vector. `stream` goes round the caches and needs `align` to be the vector's size."""
+        """Write a scalar or a vector. `stream` goes round the caches and needs `align` to be the
+        vector's size.
+        """
         if value.base == "i1":
             value = value.convert("zext", "i8")
         align = align or natural_alignment(value.base)
         if mask is None:
-            ending = pointer.scope + (f", !nontemporal {self.module.metadata('!{i32 1}')}" if stream else "")
+            ending = pointer.scope + (
+                f", !nontemporal {self.module.metadata('!{i32 1}')}" if stream else ""
+            )
             self.effect(f"store {value.typed}, ptr {pointer.name}, align {align}{ending}")
             return
         name = f"@llvm.masked.store.{suffix(value.base, value.lanes)}.p0"
@@ -341,7 +323,9 @@ class Emitter:
         self.effect(f"call void {name}({arguments}){pointer.scope}")
 
     def gather(self, pointer: Value, index: Value, base: str, mask: Value | None = None) -> Value:
-        """Elements at the indices, lane by lane; a scalar index is a plain load. Masked lanes read as 0."""
+        """Elements at the indices, lane by lane; a scalar index is a plain load. Masked lanes read
+        as 0.
+        """
         address = pointer.element(index, base)
         if not address.lanes:
             return self.load(address, base)
@@ -355,7 +339,9 @@ class Emitter:
         arguments = f"{address.typed}, i32 {align}, {mask.typed}, {kind} zeroinitializer"
         return self.emit(f"call {kind} {name}({arguments}){pointer.scope}", base, lanes)
 
-    def scatter(self, value: Value, pointer: Value, index: Value, mask: Value | None = None) -> None:
+    def scatter(
+        self, value: Value, pointer: Value, index: Value, mask: Value | None = None
+    ) -> None:
         """Write each lane to its index, in lane order: of equal indices the last one stays."""
         if value.base == "i1":
             value = value.convert("zext", "i8")

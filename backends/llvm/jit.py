@@ -1,9 +1,10 @@
 """From IR text to machine code that can be called: parse, optimise, generate, link.
 
-Comes in: the text of a module. Goes out: object code as bytes (what the disk cache keeps), and from object code the
-addresses of its functions. Two steps, because a cache hit needs only the second.
+Comes in: the text of a module. Goes out: object code as bytes (what the disk cache keeps), and from
+object code the addresses of its functions. Two steps, because a cache hit needs only the second.
 
-Linked code is never unloaded: a worker thread may stand in it when the last Python reference goes away.
+Linked code is never unloaded: a worker thread may stand in it when the last Python reference goes
+away.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SHORT = (
     "loop_simplify",
     "loop_rotate",
 )
-"""Passes that are worth their time on code that is already in vectors: a fifth of the cost of -O2, the same speed."""
+"""Passes that are worth their time on code that is already in vectors: a fifth of the cost of -O2,
+the same speed.
+"""
 
 _LINK = threading.Lock()
 _NUMBERS = itertools.count()
@@ -37,7 +40,9 @@ _KEPT: list[Any] = []
 
 
 def _parse(text: str, machine: Machine) -> Any:
-    """The module with the machine's triple and data layout; raises `CompilerBug` if LLVM refuses the text."""
+    """The module with the machine's triple and data layout; raises `CompilerBug` if LLVM refuses
+    the text.
+    """
     generator = target_machine(machine)
     try:
         module = llvm.parse_assembly(text)
@@ -94,7 +99,9 @@ def optimised(text: str, pipeline: str = "short", machine: Machine | None = None
 
 @functools.cache
 def _linker() -> Any:
-    """The process-wide linker; the mathematics library is loaded for the few float64 functions that call it."""
+    """The process-wide linker; the mathematics library is loaded for the few float64 functions that
+    call it.
+    """
     name = ctypes.util.find_library("m")
     if name:
         _KEPT.append(ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL))
@@ -107,8 +114,8 @@ def link(
 ) -> dict[str, int]:
     """Load object code into the process; goes out as the addresses of the exported functions.
 
-    Objects see each other's functions, those of the process, and `symbols` (name to address). Raises `CompilerBug` when a
-    symbol is missing.
+    Objects see each other's functions, those of the process, and `symbols` (name to address).
+    Raises `CompilerBug` when a symbol is missing.
     """
     builder = llvm.JITLibraryBuilder()
     for each in objects:

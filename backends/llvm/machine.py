@@ -1,8 +1,9 @@
 """The processor that code is generated for: triple, CPU name, features and what follows from them.
 
-Comes in: nothing but the host and the variable GRAPHC_CPU. Goes out: a frozen `Machine`, from which schedules read the
-width of a vector, the emitter whether there is a fused multiply-add, and the cache its fingerprint. A separate step so
-that code for another processor is compiled, and looked at, by passing another `Machine`.
+Comes in: nothing but the host and the variable GRAPHC_CPU. Goes out: a frozen `Machine`, from which
+schedules read the width of a vector, the emitter whether there is a fused multiply-add, and the
+cache its fingerprint. A separate step so that code for another processor is compiled, and looked
+at, by passing another `Machine`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from typing import Any
 import llvmlite.binding as llvm
 
 BASELINE = {"x86_64": "+sse,+sse2", "aarch64": "+neon"}
-"""Features that every processor of an architecture has; all that is known of a named CPU's family."""
+"""Features that every processor of an architecture has; all that is known of a named CPU's family.
+"""
 
 AVX = "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt"
 AVX512 = f"{AVX},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
-FEATURES = {"haswell": AVX, "x86-64-v3": AVX, "znver3": AVX, "skylake-avx512": AVX512, "x86-64-v4": AVX512}
-"""What `Machine` must know about CPUs that GRAPHC_CPU may name; LLVM itself knows far more of each."""
+FEATURES = {
+    "haswell": AVX,
+    "x86-64-v3": AVX,
+    "znver3": AVX,
+    "skylake-avx512": AVX512,
+    "x86-64-v4": AVX512,
+}
+"""What `Machine` must know about CPUs that GRAPHC_CPU may name; LLVM itself knows far more of each.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,9 @@ class Machine:
 
     @property
     def has_fma(self) -> bool:
-        """Whether a fused multiply-add is one instruction; otherwise LLVM would call the C library for it."""
+        """Whether a fused multiply-add is one instruction; otherwise LLVM would call the C library
+        for it.
+        """
         return self.has("fma") or self.architecture == "aarch64"
 
     @property
@@ -66,7 +77,9 @@ class Machine:
 
     @property
     def pause(self) -> str:
-        """The intrinsic call that tells the core it is spinning: inline assembly would need a parser for it."""
+        """The intrinsic call that tells the core it is spinning: inline assembly would need a
+        parser for it.
+        """
         if self.architecture == "x86_64":
             return "call void @llvm.x86.sse2.pause()"
         if self.architecture == "aarch64":

@@ -1,11 +1,12 @@
 """An SSA value with Python operators: what the emitter hands out and takes back.
 
-Comes in: operands. Goes out: one line of IR in the emitter's list and the `Value` that names its result. It is apart
-from `emitter` because one half is about instructions on values and the other about blocks, loops and memory.
+Comes in: operands. Goes out: one line of IR in the emitter's list and the `Value` that names its
+result. It is apart from `emitter` because one half is about instructions on values and the other
+about blocks, loops and memory.
 
-A value knows its base type (i1 i8 i16 i32 i64 half float double ptr) and its lanes (0 for a scalar), so the same Python
-code writes scalar, vector and unrolled code. Python numbers become constants of the other operand's type, and a scalar
-beside a vector is spread over the lanes.
+A value knows its base type (i1 i8 i16 i32 i64 half float double ptr) and its lanes (0 for a
+scalar), so the same Python code writes scalar, vector and unrolled code. Python numbers become
+constants of the other operand's type, and a scalar beside a vector is spread over the lanes.
 """
 
 from __future__ import annotations
@@ -56,19 +57,26 @@ def literal(number: float, base: str) -> str:
     return str(int(number))
 
 
+_NANS = tuple(literal(math.nan, base) for base in FLOATS)
+
+
 class Value:
-    """One SSA value: its name in the text, base type and lanes; ``scope`` is the alias scope of a pointer."""
+    """One SSA value: its name in the text, base type and lanes; ``scope`` is the alias scope of a
+    pointer.
+    """
 
     __slots__ = ("base", "emitter", "lanes", "name", "scope")
 
-    def __init__(self, emitter: Emitter, name: str, base: str, lanes: int = 0, scope: str = "") -> None:
+    def __init__(
+        self, emitter: Emitter, name: str, base: str, lanes: int = 0, scope: str = ""
+    ) -> None:
         self.emitter, self.name, self.base, self.lanes = emitter, name, base, lanes
         self.scope = scope
 
     def __repr__(self) -> str:
         return self.typed
 
-    # What it is -------------------------------------------------------------------------------------------------
+    # What it is -----------------------------------------------------------------------------------
     @property
     def type(self) -> str:
         return type_text(self.base, self.lanes)
@@ -105,7 +113,9 @@ class Value:
         if self.is_literal:
             return Value(self.emitter, f"splat ({self.base} {self.name})", self.base, lanes)
         wide = type_text(self.base, lanes)
-        one = self.emitter.emit(f"insertelement {wide} poison, {self.typed}, i64 0", self.base, lanes)
+        one = self.emitter.emit(
+            f"insertelement {wide} poison, {self.typed}, i64 0", self.base, lanes
+        )
         mask = f"<{lanes} x i32> zeroinitializer"
         return self.emitter.emit(
             f"shufflevector {wide} {one.name}, {wide} poison, {mask}", self.base, lanes
@@ -120,7 +130,7 @@ class Value:
         lanes = max(self.lanes, other.lanes)
         return self.spread(lanes), other.spread(lanes)
 
-    # Arithmetic: integers wrap, floats are IEEE ------------------------------------------------------------------
+    # Arithmetic: integers wrap, floats are IEEE ---------------------------------------------------
     def binary(self, operation: str, other: Value | float) -> Value:
         """The instruction `operation`, by its IR name, on two operands of the same base type."""
         a, b = self.pair(other)
@@ -152,7 +162,9 @@ class Value:
     def _folding(
         self, floats: str, integers: str, other: Value | float, fold: Callable[[int, int], int]
     ) -> Value:
-        """The instruction, or for two integer literals its result: index arithmetic is full of those."""
+        """The instruction, or for two integer literals its result: index arithmetic is full of
+        those.
+        """
         if self.base in FLOATS:
             return self.binary(floats, other)
         a, b = self.number, other.number if isinstance(other, Value) else other
@@ -167,7 +179,7 @@ class Value:
             return self.emitter.emit(f"fneg {self.typed}", self.base, self.lanes)
         return self.constant(0) - self
 
-    # Bits --------------------------------------------------------------------------------------------------------
+    # Bits -----------------------------------------------------------------------------------------
     def __and__(self, other: Value | int) -> Value:
         return self.binary("and", other)
 
@@ -192,9 +204,11 @@ class Value:
         """Shift right, the sign moves in; poison where the count is not below the width."""
         return self.binary("ashr", other)
 
-    # Comparisons and choice --------------------------------------------------------------------------------------
+    # Comparisons and choice -----------------------------------------------------------------------
     def compare(self, predicate: str, other: Value | float) -> Value:
-        """An i1 for each lane, by LLVM's predicate: eq ne slt ult ...; oeq olt une uno ord ... for floats."""
+        """An i1 for each lane, by LLVM's predicate: eq ne slt ult ...; oeq olt une uno ord ... for
+        floats.
+        """
         a, b = self.pair(other)
         kind = "fcmp" if a.base in FLOATS else "icmp"
         text = f"{kind} {predicate} {type_text(a.base, a.lanes)} {a.name}, {b.name}"
@@ -218,7 +232,7 @@ class Value:
     def is_nan(self) -> Value:
         return self.compare("uno", self)
 
-    # Conversions -------------------------------------------------------------------------------------------------
+    # Conversions ----------------------------------------------------------------------------------
     def convert(self, operation: str, base: str) -> Value:
         """A conversion by its IR name: sext zext trunc fpext fptrunc sitofp uitofp ..."""
         if self.base == base:
@@ -234,7 +248,17 @@ class Value:
         """The same bits as floats."""
         return self.convert("bitcast", FLOAT_OF[self.base])
 
-    # Intrinsics --------------------------------------------------------------------------------------------------
+    def saturated(self, base: str, *, signed: bool) -> Value:
+        """A float as an integer, cut towards zero; what does not fit goes to the nearest end, NaN
+        to 0.
+        """
+        operation = "fptosi" if signed else "fptoui"
+        name = f"@llvm.{operation}.sat.{suffix(base, self.lanes)}.{suffix(self.base, self.lanes)}"
+        self.emitter.module.declare(f"{type_text(base, self.lanes)} {name}({self.type})")
+        text = f"call {type_text(base, self.lanes)} {name}({self.typed})"
+        return self.emitter.emit(text, base, self.lanes)
+
+    # Intrinsics -----------------------------------------------------------------------------------
     def intrinsic(self, name: str, *others: Value | float) -> Value:
         """``llvm.name`` on operands that all have this value's type, and so has the result."""
         operands = [self, *(self.pair(other)[1] for other in others)]
@@ -269,16 +293,23 @@ class Value:
         return self.intrinsic("rint")
 
     def minimum(self, other: Value | float) -> Value:
-        """The smaller float, NaN if either is; two compares and selects are what vector units do fastest."""
-        a, b = self.pair(other)
-        return a.is_nan().select(a, a.compare("olt", b).select(a, b))
+        """The smaller float, NaN if either is; of two zeros, either."""
+        return self._extreme("ogt", "olt", other)
 
     def maximum(self, other: Value | float) -> Value:
-        """The larger float, NaN if either is."""
-        a, b = self.pair(other)
-        return a.is_nan().select(a, a.compare("ogt", b).select(a, b))
+        """The larger float, NaN if either is; of two zeros, either."""
+        return self._extreme("olt", "ogt", other)
 
-    # Lanes and addresses -----------------------------------------------------------------------------------------
+    def _extreme(self, loses: str, wins: str, other: Value | float) -> Value:
+        """Compares and selects: one vector instruction beside a number, three beside a value that
+        may be NaN.
+        """
+        a, b = self.pair(other)
+        if b.is_literal and not any(nan in b.name for nan in _NANS):
+            return a.compare(loses, b).select(b, a)
+        return a.is_nan().select(a, a.compare(wins, b).select(a, b))
+
+    # Lanes and addresses --------------------------------------------------------------------------
     def lane(self, index: int) -> Value:
         """One lane as a scalar."""
         return self.emitter.emit(f"extractelement {self.typed}, i64 {index}", self.base)
@@ -291,16 +322,25 @@ class Value:
         return self.emitter.emit(text, self.base, len(lanes))
 
     def reduce(self, combine: Callable[[Value, Value], Value]) -> Value:
-        """All lanes combined into one scalar, halving: the order is fixed, whatever `combine` is."""
+        """All lanes combined into one scalar by halving: an order that is always the same."""
         value = self
-        while value.lanes > 1:
+        while value.lanes > 2:
             half = value.lanes // 2
-            low, high = value.shuffle([*range(half)]), value.shuffle([*range(half, 2 * half)])
-            value = combine(low, high) if half > 1 else combine(low.lane(0), high.lane(0))
-        return value
+            value = combine(value.shuffle([*range(half)]), value.shuffle([*range(half, 2 * half)]))
+        return combine(value.lane(0), value.lane(1)) if value.lanes else value
+
+    def any(self) -> Value:
+        """Whether this i1 is true in at least one lane, as a scalar."""
+        if not self.lanes:
+            return self
+        name = f"@llvm.vector.reduce.or.{suffix(self.base, self.lanes)}"
+        self.emitter.module.declare(f"i1 {name}({self.type})")
+        return self.emitter.emit(f"call i1 {name}({self.typed})", "i1")
 
     def element(self, index: Value | int, base: str) -> Value:
-        """The address `index` elements of `base` behind this pointer; a vector of indices gives one of addresses."""
+        """The address `index` elements of `base` behind this pointer; a vector of indices gives one
+        of addresses.
+        """
         position = index if isinstance(index, Value) else self.emitter.constant(index, "i64")
         if position.number == 0:
             return self

@@ -16,21 +16,22 @@ from graphc.dims import Dim, Size
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.graph import Node
-from graphc.ops.indexing import take
+from graphc.ops.indexing import Take
 from graphc.ops.movement import reshape
-from graphc.ops.selection import flip, slice_
+from graphc.ops.selection import Slice, flip
 from graphc.types import BOOL
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """What happens to one axis: elements start, start + step, ... before stop; step may be < 0."""
+    """What happens to one axis: elements start, start + step, ... before stop, perhaps backward."""
 
     start: Size
     stop: Size
-    step: int
+    step: int = 1
+    backward: bool = False
     drop: bool = False
-    picked: Any = None
+    picked: Node | None = None
 
 
 def index_node(x: Node, key: Any) -> Node:
@@ -41,7 +42,9 @@ def index_node(x: Node, key: Any) -> Node:
     items = _expanded(key if isinstance(key, tuple) else (key,), x)
     cuts = [_cut(item, size) for item, size in _pairs(items, x)]
     result = _picked(_sliced(x, cuts), cuts)
-    return reshape(result, _with_new_axes(items, result, cuts)) if _reshapes(items, cuts) else result
+    return (
+        reshape(result, _with_new_axes(items, result, cuts)) if _reshapes(items, cuts) else result
+    )
 
 
 def _expanded(items: tuple[Any, ...], x: Node) -> list[Any]:
@@ -69,7 +72,7 @@ def _cut(item: Any, size: Size) -> _Cut:
         return _range(item, size)
     item = manners.unwrap(item)
     if isinstance(item, Node | np.ndarray | list):
-        return _Cut(0, size, 1, picked=_positions(item))
+        return _Cut(0, size, picked=_positions(item))
     try:
         place = operator.index(item)
     except TypeError:
@@ -90,12 +93,14 @@ def _single(place: int, size: Size) -> _Cut:
             fix=f"use an index from {-size} to {size - 1}" if size else "the axis is empty",
         )
     start = place if place >= 0 else size + place
-    return _Cut(start, start + 1, 1, drop=True)
+    return _Cut(start, start + 1, drop=True)
 
 
 def _range(item: slice, size: Size) -> _Cut:
     try:
-        parts = [None if p is None else operator.index(p) for p in (item.start, item.stop, item.step)]
+        parts = [
+            None if p is None else operator.index(p) for p in (item.start, item.stop, item.step)
+        ]
     except TypeError:
         raise UserError(
             "GC0104",
@@ -110,8 +115,11 @@ def _range(item: slice, size: Size) -> _Cut:
 
 def _static(parts: list[int | None], size: int) -> _Cut:
     start, stop, step = slice(*parts).indices(size)
-    count = len(range(start, stop, step))
-    return _Cut(start, start + count * step, step)
+    chosen = range(start, stop, step)
+    if not chosen:
+        return _Cut(0, 0)
+    low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
+    return _Cut(low, high + 1, abs(step), backward=step < 0)
 
 
 def _symbolic(parts: list[int | None], size: Dim) -> _Cut:
@@ -124,7 +132,7 @@ def _symbolic(parts: list[int | None], size: Dim) -> _Cut:
                 f"a slice with step {step} of the named size {size}",
                 fix="write x[::-1] first, then slice with a positive step",
             )
-        return _Cut(size - 1, -1, -1)
+        return _Cut(0, size, backward=True)
 
     def bound(value: int) -> Size:
         return value if value >= 0 else size + value
@@ -146,33 +154,25 @@ def _positions(item: Any) -> Node:
 
 def _sliced(x: Node, cuts: list[_Cut]) -> Node:
     """Everything that slicing does; axes that an int drops still have size 1."""
-    forward = [_forward(c) for c in cuts]
-    if any((c.start, c.stop, c.step) != (0, s, 1) for c, s in zip(forward, x.shape, strict=True)):
-        starts, stops, steps = zip(*((c.start, c.stop, c.step) for c in forward), strict=True)
-        x = slice_(x, starts, stops, steps)
-    backward = tuple(axis for axis, cut in enumerate(cuts) if cut.step < 0)
+    if any((c.start, c.stop, c.step) != (0, s, 1) for c, s in zip(cuts, x.shape, strict=True)):
+        starts, stops, steps = zip(*((c.start, c.stop, c.step) for c in cuts), strict=True)
+        x = Slice(starts, stops, steps)(x)
+    backward = tuple(axis for axis, cut in enumerate(cuts) if cut.backward)
     return flip(x, backward) if backward else x
 
 
-def _forward(cut: _Cut) -> _Cut:
-    """The same elements from the lowest to the highest."""
-    if cut.step > 0:
-        return cut
-    if isinstance(cut.start, int) and isinstance(cut.stop, int) and cut.start == cut.stop:
-        return _Cut(0, 0, 1)
-    return _Cut(cut.stop - cut.step, cut.start + 1, -cut.step)
-
-
 def _picked(x: Node, cuts: list[_Cut]) -> Node:
-    places = [axis for axis, cut in enumerate(cuts) if cut.picked is not None]
-    if len(places) > 1:
+    picks = {axis: cut.picked for axis, cut in enumerate(cuts) if cut.picked is not None}
+    if len(picks) > 1:
         raise UserError(
             "GC0104",
             "integer tensors on two axes of one index",
             why="pairs of positions are a gather, which has its own name",
             fix="index one axis at a time, or use gc.take_along_axis",
         )
-    return take(x, cuts[places[0]].picked, places[0]) if places else x
+    for axis, positions in picks.items():
+        x = Take(axis)(x, positions)
+    return x
 
 
 def _reshapes(items: list[Any], cuts: list[_Cut]) -> bool:

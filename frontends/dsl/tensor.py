@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-
 from graphc.arith import Arithmetic
 from graphc.dims import Size, product
 from graphc.errors import UserError
@@ -158,7 +157,7 @@ class Tensor(Arithmetic):
 
     @property
     @at_user_line
-    def T(self) -> Tensor:  # noqa: N802 - the name the array API gives it
+    def T(self) -> Tensor:
         """The transpose of a matrix; GC0103 for another number of axes."""
         if self.ndim != 2:
             raise UserError(
@@ -171,10 +170,12 @@ class Tensor(Arithmetic):
 
     @property
     @at_user_line
-    def mT(self) -> Tensor:  # noqa: N802 - the name the array API gives it
+    def mT(self) -> Tensor:
         """The last two axes exchanged; GC0103 with fewer than two."""
         if self.ndim < 2:
-            raise UserError("GC0103", f".mT of a tensor with {self.ndim} axes", fix="add axes first")
+            raise UserError(
+                "GC0103", f".mT of a tensor with {self.ndim} axes", fix="add axes first"
+            )
         front = tuple(range(self.ndim - 2))
         return Tensor(transpose(self.node, (*front, self.ndim - 1, self.ndim - 2)))
 
@@ -310,5 +311,3 @@ def matmul(a: Value, b: Value) -> Tensor:
     wanted = manners.common_dtype(values)
     left, right = (manners.as_node(v, wanted) for v in values)
     return Tensor(matmul_nodes(left, right))
-
-

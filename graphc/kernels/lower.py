@@ -188,8 +188,6 @@ class _Writer:
         if node.op.kind == "reduce":
             self.put(stage, Store(self.row(node), (), value, node.op.function.name))
             stage, value = stage + 1, Load(self.row(node), ())
-        elif self.group.is_outer(node):
-            self.put(stage, Store(self.row(node), (), value))
         if node in self.stored:
             self.put(stage, Store(self.memory(node), self.group.index_of(node), value))
 
@@ -227,13 +225,12 @@ class _Writer:
         value = self.final[node]
         if self.group.stages[node] == stage:
             return value
-        if self.group.is_outer(node):
-            return Load(self.row(node), ())
-        if _price(value) <= REPEAT:
+        if _price(value) <= REPEAT and not self.group.is_outer(node):
             return value
-        if node in self.stored:
+        if node in self.stored and not self.group.is_outer(node):
             return Load(self.memory(node), load.index)
-        index = tuple(self.group.index[a] for a in self.group.inner)
+        inner = () if self.group.is_outer(node) else self.group.inner
+        index = tuple(self.group.index[a] for a in inner)
         if node not in self.rows:
             self.put(self.group.stages[node], Store(self.row(node), index, value))
         return Load(self.row(node), index)

@@ -6,7 +6,7 @@ because fusion asks "which elements would this read?" before it decides, and low
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from graphc.expr import Buffer, Expr, Iter, Lit, Load, lift, walk
@@ -38,12 +38,16 @@ class Tracer:
     def __init__(self, buffers: dict[Node, Buffer]) -> None:
         self.buffers = buffers
         self.known: dict[tuple[Node, tuple[Expr, ...]], Expr] = {}
+        self.loaded: dict[tuple[Node, tuple[Expr, ...]], Load] = {}
 
     def value(self, node: Node, index: tuple[Expr, ...]) -> Expr:
         """``node`` at ``index``; loads it when it has a buffer."""
-        if node in self.buffers:
-            return Load(self.buffers[node], index)
-        return self.definition(node, index)
+        if node not in self.buffers:
+            return self.definition(node, index)
+        key = (node, index)
+        if key not in self.loaded:
+            self.loaded[key] = Load(self.buffers[node], index)
+        return self.loaded[key]
 
     def definition(self, node: Node, index: tuple[Expr, ...]) -> Expr:
         """``node`` at ``index`` by its op's rule, even when it has a buffer. Equal requests share one expression."""
@@ -83,8 +87,3 @@ def unflatten(offset: Expr, shape: Sequence[int]) -> tuple[Expr, ...]:
 def loads(expr: Expr) -> list[Load]:
     """All loads in ``expr``."""
     return [e for e in walk(expr) if isinstance(e, Load)]
-
-
-def cost(expr: Expr, price: Callable[[str], int]) -> int:
-    """The rough price of evaluating ``expr`` once."""
-    return sum(price(e.function) for e in walk(expr) if hasattr(e, "function"))

@@ -38,7 +38,7 @@ def interpret(body: tuple[Statement, ...], memory: Memory) -> None:
 def _run(body: tuple[Statement, ...], memory: Memory, values: dict[Expr, Any]) -> None:
     for statement in body:
         match statement:
-            case Loop(iterator, _, inner):
+            case Loop(iterator, _, inner, _):
                 for i in range(iterator.extent):
                     values[iterator] = i
                     _run(inner, memory, values)
@@ -73,10 +73,17 @@ def _put(
 def _place(
     buffer: Buffer, index: tuple[Expr, ...], memory: Memory, values: Mapping[Expr, Any]
 ) -> tuple[int, ...]:
-    place = tuple(int(evaluate(i, memory, values)) for i in index)
+    """The checked place; a single index is a row-major offset."""
+    place = [int(evaluate(i, memory, values)) for i in index]
+    if len(place) == 1:
+        offset, place = place[0], []
+        for extent in reversed(buffer.shape[1:]):
+            place.insert(0, offset % extent)
+            offset //= extent
+        place = [offset, *place] if buffer.shape else []
     if not all(0 <= i < n for i, n in zip(place, buffer.shape, strict=True)):
         raise CompilerBug(f"index {place} outside a buffer of {buffer.type}")
-    return place
+    return tuple(place)
 
 
 def evaluate(expr: Expr, memory: Memory, values: Mapping[Expr, Any]) -> Any:

@@ -62,11 +62,12 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Loop:
-    """``body`` for every value of ``iter``, in the way ``kind`` says."""
+    """``body`` for every value of ``iter``, in the way ``kind`` says; ``lanes`` of a vector loop, 0: the target's."""
 
     iter: Iter
     kind: str
     body: tuple[Statement, ...]
+    lanes: int = 0
 
 
 Statement = Define | Accumulate | Put | Alloc | Barrier | Loop

@@ -34,13 +34,17 @@ from graphc.scalars import SCALARS
 from graphc.types import DType, Scalar
 
 
+TALL = 12
+"""Expressions higher than this are cut by a local: readable, and no walk over them recurses deep."""
+
+
 @dataclass(eq=False)
 class _Block:
     """An open loop body (the outermost one has no loop)."""
 
     iter: Iter | None
     kind: str
-    depth: int
+    lanes: int
     body: list[Statement] = field(default_factory=list)
 
 
@@ -56,7 +60,7 @@ def nest(
     """
     outer = tuple(order) if order is not None else kernel.iters
     default = "serial" if any(_is_scatter(s) for s in kernel.stores) else "parallel"
-    builder = _Nest(dict(kinds or {}))
+    builder = Nest(kinds)
     for iterator in outer:
         builder.open(iterator, builder.kinds.get(iterator, default))
     for stage in kernel.stages:
@@ -83,29 +87,48 @@ def identity(function: str, dtype: DType) -> Lit:
     return Lit(value, dtype)
 
 
-class _Nest:
-    def __init__(self, kinds: dict[Iter, str]) -> None:
-        self.kinds = kinds
+class Nest:
+    """Loops under construction: `open` and `close` them, `define` locals, have `values` computed, append statements.
+
+    `nest` is the plain use; schedules that tile drive it themselves.
+    """
+
+    def __init__(self, kinds: Mapping[Iter, str] | None = None) -> None:
+        self.kinds = dict(kinds or {})
         self.blocks = [_Block(None, "", 0)]
         self.depth_of: dict[Expr, int] = {}  # iterators and locals -> the block they belong to
         self.accumulators: dict[Buffer, Local] = {}
         self.floor = 0  # values read back from memory may not move above this block
 
-    def open(self, iterator: Iter, kind: str) -> None:
-        self.blocks.append(_Block(iterator, kind, len(self.blocks)))
-        self.depth_of[iterator] = len(self.blocks) - 1
+    @property
+    def depth_now(self) -> int:
+        """How many loops are open."""
+        return len(self.blocks) - 1
 
-    def close(self) -> None:
-        block = self.blocks.pop()
-        assert block.iter is not None
-        self.blocks[-1].body.append(Loop(block.iter, block.kind, tuple(block.body)))
+    def open(self, iterator: Iter, kind: str, lanes: int = 0) -> None:
+        """Begin a loop; what follows is its body."""
+        self.blocks.append(_Block(iterator, kind, lanes))
+        self.depth_of[iterator] = self.depth_now
+
+    def append(self, statement: Statement) -> None:
+        """Add a statement to the innermost open body."""
+        self.blocks[-1].body.append(statement)
+
+    def close(self, count: int = 1) -> None:
+        """End the innermost open loops."""
+        for _ in range(count):
+            block = self.blocks.pop()
+            assert block.iter is not None
+            self.append(Loop(block.iter, block.kind, tuple(block.body), block.lanes))
 
     def close_all(self) -> tuple[Statement, ...]:
+        """End every loop; goes out as the statements."""
         while len(self.blocks) > 1:
             self.close()
         return tuple(self.blocks[0].body)
 
     def define(self, value: Expr, depth: int) -> Local:
+        """A new local in the open body at ``depth`` (0: outside all loops)."""
         local = Local(value.dtype)
         self.blocks[depth].body.append(Define(local, value))
         self.depth_of[local] = depth
@@ -152,12 +175,17 @@ class _Nest:
         order, uses = _schedule(roots)
         done: dict[int, Expr] = {}
         depth: dict[int, int] = {}
+        height: dict[int, int] = {}
         for e in order:
             depth[id(e)] = self.depth(e, depth)
             new = self.replaced(e, done, depth[id(e)])
+            height[id(e)] = 1 + max((height[id(c)] for c in e.children if id(c) in done), default=0)
             if uses[id(e)] and _is_work(e) and not isinstance(new, Local):
-                if uses[id(e)] > 1 or depth[id(e)] < len(self.blocks) - 1:
+                outside = depth[id(e)] < len(self.blocks) - 1
+                if uses[id(e)] > 1 or outside or height[id(e)] > TALL:
                     new = self.define(new, depth[id(e)])
+            if isinstance(new, Local):
+                height[id(e)] = 0
             done[id(e)] = new
         return [done[id(root)] for root in roots]
 
@@ -178,7 +206,7 @@ class _Nest:
         least = self.floor if isinstance(e, Load) else 0
         if isinstance(e, Reduce):
             return self.depth_of_reduction(e)
-        return max((known[id(c)] for c in e.children), default=least) if e.children else least
+        return max([least, *(known[id(c)] for c in e.children)])
 
     def depth_of_reduction(self, e: Reduce) -> int:
         order, _ = _schedule([e.body])

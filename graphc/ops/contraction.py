@@ -14,9 +14,9 @@ import numpy as np
 
 from graphc.dims import product
 from graphc.errors import UserError
-from graphc.expr import Apply, Expr, Iter, Reduce
+from graphc.expr import Apply, Expr, Iter, Reduce, cast
 from graphc.graph import Array, Node, Op, Read
-from graphc.types import TensorType
+from graphc.types import FLOAT16, FLOAT32, TensorType
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Labels = tuple[int, ...]
@@ -103,12 +103,18 @@ class Contract(Op):
         where.update(inner)
         left = a(*(where[label] for label in self.left))
         right = b(*(where[label] for label in self.right))
-        body = Apply("multiply", (left, right), left.dtype)
-        return Reduce("add", tuple(inner.values()), body) if inner else body
+        return sum_of_products(tuple(inner.values()), left, right)
 
     def cost(self, y: TensorType, a: TensorType, b: TensorType) -> Any:
         sizes = dict(zip(self.left, a.shape, strict=True))
         return y.size * product(sizes[label] for label in self.summed) * 2
+
+
+def sum_of_products(iters: tuple[Iter, ...], left: Expr, right: Expr) -> Expr:
+    """The sum of ``left * right``; float16 is multiplied and accumulated in float32."""
+    wide = FLOAT32 if left.dtype == FLOAT16 else left.dtype
+    body = Apply("multiply", (cast(left, wide), cast(right, wide)), wide)
+    return cast(Reduce("add", iters, body) if iters else body, left.dtype)
 
 
 def _check_ranks(op: Contract, a: TensorType, b: TensorType) -> None:
@@ -131,7 +137,7 @@ def _matmul_of(op: Contract, a: Array, b: Array) -> Array:
 
     summed = list(op.summed)
     left = group(a, op.left, [batch, rows, summed])
-    result = np.matmul(left, group(b, op.right, [batch, summed, columns]))
+    result: Array = np.matmul(left, group(b, op.right, [batch, summed, columns]))
     made = batch + rows + columns
     return result.reshape([sizes[x] for x in made]).transpose([made.index(x) for x in op.out])
 

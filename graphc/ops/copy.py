@@ -1,4 +1,8 @@
-"""Copy: the identity with a buffer of its own, put where a result must exist in memory."""
+"""Two identities: one that makes memory, one that stops gradients.
+
+Comes in: a node. Goes out: the same values. Lowering puts `Copy` where a result must exist in
+memory of its own; users put `StopGradient` where a value is to count as a constant.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,29 @@ class Copy(Op):
 
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (g,)
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        return x(*index)
+
+
+@dataclass(frozen=True)
+class StopGradient(Op):
+    """The same values, which count as constants in differentiation."""
+
+    kind: ClassVar[str] = "free"
+
+    @property
+    def name(self) -> str:
+        return "stop_gradient"
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x
+
+    def eval(self, x: Array) -> Array:
+        return x
+
+    def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+        return (None,)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*index)

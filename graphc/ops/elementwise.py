@@ -25,7 +25,7 @@ _DOMAINS = {
     "integer": ("int", "uint"),
     "bits": ("bool", "int", "uint"),
     "bool": ("bool",),
-    "uint32": ("uint",),
+    "uint32": ("uint32",),
 }
 
 
@@ -51,7 +51,7 @@ class Elementwise(Op):
         _same_dtype(function.name, values)
         if function.name == "where" and types[0].dtype != BOOL:
             raise UserError("GC0102", f"where: a condition of {types[0].dtype.name}, not bool")
-        if values[0].dtype.kind not in _DOMAINS[function.domain]:
+        if not {values[0].dtype.kind, values[0].dtype.name} & set(_DOMAINS[function.domain]):
             raise UserError(
                 "GC0102",
                 f"{function.name} is not defined for {values[0].dtype.name}",
@@ -105,7 +105,7 @@ def _same_dtype(name: str, types: tuple[TensorType, ...]) -> None:
 
 @dataclass(frozen=True)
 class Cast(Op):
-    """Conversion to ``dtype``. Floats to integers truncate toward zero; the gradient is cast back."""
+    """Conversion to ``dtype``; floats to integers truncate. The gradient is cast back."""
 
     kind: ClassVar[str] = "pointwise"
     dtype: DType
@@ -150,8 +150,7 @@ ELEMENTWISE: dict[str, Elementwise] = {name: Elementwise(f) for name, f in SCALA
 
 def combine(function: str, *operands: Any) -> Node:
     """A scalar function of nodes of one shape and Python numbers, which are broadcast to it."""
-    nodes = [x for x in operands if isinstance(x, Node)]
-    like = nodes[-1]
+    like = [x for x in operands if isinstance(x, Node)][-1]  # the condition of where comes first
     lifted = (x if isinstance(x, Node) else full_like(x, like) for x in operands)
     return ELEMENTWISE[function](*lifted)
 

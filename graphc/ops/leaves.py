@@ -55,13 +55,18 @@ class Storage:
 
 @dataclass(frozen=True)
 class Parameter(Op):
-    """A leaf with storage: weights, running statistics, optimiser moments, counters."""
+    """A leaf with storage: weights, running statistics, optimiser moments, counters.
+
+    ``advances`` marks the state of a random generator: compiling adds an update that counts its
+    calls.
+    """
 
     kind: ClassVar[str] = "leaf"
     label: str = field()
     type: TensorType
     storage: Storage = field(repr=False)
     trainable: bool = True
+    advances: bool = False
 
     def infer(self) -> TensorType:
         return self.type
@@ -78,6 +83,10 @@ class Constant(Op):
     kind: ClassVar[str] = "free"
     value: Scalar | Dim
     dtype: DType
+
+    @property
+    def number(self) -> Scalar | Dim:
+        return self.value
 
     def infer(self) -> TensorType:
         return TensorType(self.dtype, ())

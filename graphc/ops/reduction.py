@@ -17,8 +17,9 @@ from graphc.dims import Size, evaluate
 from graphc.errors import UserError
 from graphc.expr import Apply, Expr, Iter, Lit, Reduce, cast
 from graphc.graph import Array, Node, Op, Read
+from graphc.ops.leaves import constant
 from graphc.scalars import Scalar
-from graphc.types import BOOL, INT64, TensorType
+from graphc.types import BOOL, FLOAT16, FLOAT32, INT64, TensorType
 
 _NUMPY: dict[str, Callable[..., Array]] = {
     "add": np.add.reduce,
@@ -51,6 +52,14 @@ def inner_index(
     outer = iter(index)
     full = tuple(inner[a] if a in inner else next(outer) for a in range(len(shape)))
     return full, tuple(inner[a] for a in sorted(inner))
+
+
+def total(iters: tuple[Iter, ...], body: Expr) -> Expr:
+    """The sum of ``body``; float16 is accumulated in float32, as everywhere."""
+    if not iters:
+        return body
+    wide = FLOAT32 if body.dtype == FLOAT16 else body.dtype
+    return cast(Reduce("add", iters, cast(body, wide)), body.dtype)
 
 
 def static(shape: tuple[Size, ...]) -> tuple[int, ...]:
@@ -103,8 +112,8 @@ class Fold(Op):
     """sum, prod, max, min, any, all over ``axes``; sums of float16 are accumulated in float32.
 
     Gradients: a max or min shares its cotangent evenly among ties; a product multiplies the others,
-    so that zeros are right. Empty axes give the identity; max and min of nothing are -inf and inf
-    for floats and an error for integers.
+    so that zeros are right (its second derivative is right only where no element is 0). Empty axes
+    give the identity; max and min of nothing are -inf and inf for floats, an error for integers.
     """
 
     kind: ClassVar[str] = "reduce"
@@ -146,6 +155,8 @@ class Fold(Op):
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         full, inner = inner_index(index, self.axes, x.type.static_shape)
+        if self.function.name == "add":
+            return total(inner, x(*full))
         return Reduce(self.function.name, inner, x(*full)) if inner else x(*full)
 
     def cost(self, y: TensorType, *xs: TensorType) -> Any:
@@ -197,12 +208,25 @@ def sum_over(x: Node, axes: tuple[int, ...]) -> Node:
     return fold("add", x, axes)
 
 
+def where(condition: Node, chosen: Node | float, other: Node | float) -> Node:
+    """`scalars.where` of nodes; one of the values may be a Python number."""
+    result: Node = scalars.where(condition, chosen, other)
+    return result
+
+
+def _count(condition: Node, like: Node) -> Node:
+    """1 where ``condition`` holds, else 0, in the dtype of ``like``."""
+    one = broadcast_in(constant(1.0, like.dtype), like.shape, ())
+    return where(condition, one, 0.0)
+
+
 def _grad_extreme(op: Fold, g: Node, y: Node, x: Node) -> Node:
     def along(z: Node) -> Node:
         return expand(z, x.shape, op.axes)
 
-    winners = scalars.where(scalars.equal(x, along(y)), along(g) * 0 + 1, along(g) * 0)
-    return winners * along(g / sum_over(winners, op.axes))
+    wins = scalars.equal(x, along(y))
+    ties = sum_over(_count(wins, x), op.axes)
+    return where(wins, along(g / ties), 0.0)
 
 
 def _grad_product(op: Fold, g: Node, y: Node, x: Node) -> Node:
@@ -211,12 +235,12 @@ def _grad_product(op: Fold, g: Node, y: Node, x: Node) -> Node:
     def along(z: Node) -> Node:
         return expand(z, x.shape, op.axes)
 
-    is_zero = scalars.equal(x, x * 0)
-    nonzero = scalars.where(is_zero, x * 0 + 1, x)
-    zeros = along(sum_over(scalars.where(is_zero, x * 0 + 1, x * 0), op.axes))
+    is_zero = scalars.equal(x, 0.0)
+    nonzero = where(is_zero, 1.0, x)
+    zeros = along(sum_over(_count(is_zero, x), op.axes))
     others = along(fold("multiply", nonzero, op.axes)) / nonzero
-    only_zero_here = scalars.where(is_zero, zeros, zeros + 1)
-    return along(g) * scalars.where(only_zero_here < 1.5, others, others * 0)
+    zeros_elsewhere = where(is_zero, zeros - 1.0, zeros)
+    return along(g) * where(zeros_elsewhere < 0.5, others, 0.0)
 
 
 _GRADIENTS: dict[str, Callable[[Fold, Node, Node, Node], Node | None]] = {

@@ -55,7 +55,7 @@ class Environment:
     def run(self, *command: str) -> str:
         """Runs a program of the environment there; its output, or a failure that shows it."""
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COV_"))}
-        keep["GRAPHC_CACHE"] = str(self.work / "cache")
+        keep["GRAPHC_CACHE_DIR"] = str(self.work / "cache")
         program = str(self.scripts / command[0])
         done = subprocess.run(
             [program, *command[1:]], cwd=self.work, env=keep, capture_output=True, text=True

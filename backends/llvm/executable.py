@@ -1,0 +1,168 @@
+"""A program ready to run natively: compiled kernels, memory, and the table of steps that the driver walks.
+
+Comes in: a `Program`. Goes out: an object with ``run``. Kernels with one loop text are compiled once, in this program
+and, through the disk cache, in every later one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.backends.llvm import cache, jit
+from graphc.backends.llvm.driver import driver
+from graphc.backends.llvm.emit import KernelCode, buffers_of, emit, owners_of
+from graphc.backends.llvm.machine import host
+from graphc.backends.llvm.schedule import schedule
+from graphc.backends.llvm.threads import pool
+from graphc.errors import UserError
+from graphc.expr import Buffer
+from graphc.graph import Array
+from graphc.kernels.kernel import Kernel, Program
+from graphc.loops.ir import Statement
+from graphc.loops.text import loops_text
+
+VERSION = "1"
+"""Changes when the same loops give other machine code: part of every cache key."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel's loops, its code, and the addresses of its phases."""
+
+    loops: tuple[Statement, ...]
+    code: KernelCode
+    addresses: tuple[int, ...]
+
+
+_LINKED: dict[str, tuple[KernelCode, tuple[int, ...]]] = {}
+_LOCK = threading.Lock()
+
+
+def compile_kernel(kernel: Kernel) -> Compiled:
+    """Schedule, emit and link a kernel, or find one with the same loops in the process or on disk."""
+    loops = schedule(kernel, host())
+    text = loops_text(loops)
+    key = hashlib.sha256(f"{VERSION}\n{host().fingerprint}\n{text}".encode()).hexdigest()
+    with _LOCK:
+        if key not in _LINKED:
+            _LINKED[key] = _link(key, loops)
+        code, addresses = _LINKED[key]
+    code = KernelCode(
+        code.text, code.symbols, code.extents, code.grains, buffers_of(loops), owners_of(loops)
+    )
+    return Compiled(loops, code, addresses)
+
+
+def _link(key: str, loops: tuple[Statement, ...]) -> tuple[KernelCode, tuple[int, ...]]:
+    code = emit(f"kernel_{key[:16]}", loops, host())
+    binary = cache.fetch(key, lambda: jit.object_code(code.text))
+    found = jit.link([binary], code.symbols)
+    return code, tuple(found[s] for s in code.symbols)
+
+
+class Executable:
+    """Runs a program. Calls from several threads are safe; they take turns, because they share one arena."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.compiled = [compile_kernel(k) for k in program.kernels]
+        self.lock = threading.Lock()
+        self._lay_out()
+        self.driver, self.pool = driver(), pool()
+
+    def _lay_out(self) -> None:
+        """Slots (one pointer per buffer), slot tables (one per kernel) and steps, all in memory that stays put."""
+        program = self.program
+        buffers = list(dict.fromkeys(b for c in self.compiled for b in c.code.buffers))
+        self.slots = (ctypes.c_void_p * max(len(buffers), 1))()
+        first = ctypes.addressof(self.slots)
+        self.slot_of = {b: k for k, b in enumerate(buffers)}
+        scratch = [b for b in buffers if b.scope == "scratch"]
+        room = max((b.type.bytes for b in scratch), default=0)  # kernels run one after another
+        self.arena = np.empty(program.plan.arena_bytes + room + 64, np.uint8)
+        base = self.arena.ctypes.data + (-self.arena.ctypes.data) % 64
+        for buffer in scratch:
+            self.slots[self.slot_of[buffer]] = base + program.plan.arena_bytes
+        for buffer, offset in program.plan.offsets.items():
+            self.slots[self.slot_of[buffer]] = base + offset
+        self.held = [
+            (b, np.asarray(n.op.storage.array if n.op.storage else n.op.eval()))
+            for n, b in program.leaves
+        ]
+        for buffer, array in self.held:
+            self.slots[self.slot_of[buffer]] = array.ctypes.data
+        self.faults = np.zeros(max(len(self.compiled), 1), np.int64)
+        self._write_steps(first)
+        self.input_slots = [self.slot_of.get(b) for b in program.inputs]
+        self.output_slots = [(self.slot_of[b], b.shape, b.type.dtype.numpy) for b in program.outputs]
+        self.has_faults = any(c.code.owners for c in self.compiled)
+
+    def _write_steps(self, first: int) -> None:
+        self.tables, steps = [], []
+        for number, compiled in enumerate(self.compiled):
+            code = compiled.code
+            places = [first + 8 * self.slot_of[b] for b in code.buffers]
+            table = (ctypes.c_int64 * (len(places) + 1))(
+                *places, self.faults.ctypes.data + 8 * number
+            )
+            self.tables.append(table)
+            for address, extent, size in zip(compiled.addresses, code.extents, code.grains, strict=True):
+                steps += [address, ctypes.addressof(table), max(extent, 1), size]
+        self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
+        self.count = len(steps) // 4
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run on dense arrays of the right types, in the order of the graph's inputs."""
+        with self.lock:
+            slots = self.slots
+            for slot, array in zip(self.input_slots, arrays, strict=True):
+                if slot is not None:
+                    slots[slot] = array.ctypes.data
+            outputs = []
+            for slot, shape, dtype in self.output_slots:
+                outputs.append(np.empty(shape, dtype))
+                slots[slot] = outputs[-1].ctypes.data
+            self.driver(
+                ctypes.addressof(self.steps), self.count, self.pool.state, self.pool.parallel_for
+            )
+            if self.has_faults and self.faults.any():
+                raise self._fault()
+        return outputs
+
+    def _fault(self) -> UserError:
+        """The error of the first checked index that missed."""
+        step = int(np.flatnonzero(self.faults)[0])
+        owner = self.compiled[step].code.owners[int(self.faults[step]) - 1]
+        self.faults[:] = 0
+        error = UserError("GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in")
+        nodes = self.program.kernels[step].nodes
+        node = next((n for n in nodes if n.op is owner), nodes[-1])
+        return error.located(str(node.site))
+
+    def source(self, level: str) -> str:
+        """Text of every distinct kernel: "loops", "llvm" or "asm"."""
+        makers = {
+            "loops": lambda c: loops_text(c.loops),
+            "llvm": lambda c: c.code.text,
+            "asm": lambda c: jit.assembly(c.code.text),
+        }
+        distinct = {c.code.symbols: c for c in self.compiled}
+        return "\n\n".join(makers[level](c) for c in distinct.values())
+
+
+def check_dtypes(program: Program) -> None:
+    """Refuse what this backend has no code for. Raises `UserError` GC0401."""
+    buffers: set[Buffer] = {b for k in program.kernels for b in (*k.read, *k.written)}
+    for buffer in buffers:
+        if buffer.type.dtype.name == "bfloat16":
+            raise UserError(
+                "GC0401",
+                f"the llvm backend cannot run {buffer.type.dtype.name} yet",
+                fix="cast to float32",
+            )

@@ -1,0 +1,179 @@
+"""The order of a kernel's loops on a CPU: which index fills the lanes, which one the threads share.
+
+Comes in: a kernel. Goes out: loops, each top-level statement of which is one phase: threads share the iterations of a
+"parallel" or "vector" loop, anything else runs on one thread. A separate step because the choice is made from the
+kernel's access pattern alone and can be printed before any code exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from graphc.backends.llvm.machine import Machine
+from graphc.backends.llvm.tile import tiled
+from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Load, Reduce, flat_index, stride, substitute, walk
+from graphc.kernels.kernel import Kernel, Stage, Store
+from graphc.loops.ir import Statement
+from graphc.loops.nest import nest
+from graphc.types import INT64
+
+Rewrite = Callable[[Expr], Expr | None]
+
+
+def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
+    """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for the rest."""
+    kernel = collapse(flatten(kernel))
+    tiles = tiled(kernel, machine)
+    if tiles is not None:
+        return tiles
+    lanes = vector_index(kernel)
+    outer = [i for i in kernel.iters if i is not lanes]
+    if lanes in kernel.iters:
+        outer.append(lanes)
+    kinds = {} if lanes is None else {lanes: "vector"}
+    return nest(kernel, outer, kinds)
+
+
+# One offset per access --------------------------------------------------------------------------------------------
+def map_kernel(kernel: Kernel, rewrite: Rewrite) -> Kernel:
+    """The kernel with every index and value rewritten; shared expressions stay shared."""
+    cache: dict[int, tuple[Expr, Expr]] = {}
+
+    def change(expr: Expr) -> Expr:
+        if id(expr) not in cache:
+            cache[id(expr)] = (expr, _substitute_all(expr, rewrite, cache))
+        return cache[id(expr)][1]
+
+    stages = tuple(
+        Stage(
+            stage.iters,
+            tuple(
+                replace(s, index=tuple(map(change, s.index)), value=change(s.value))
+                for s in stage.stores
+            ),
+        )
+        for stage in kernel.stages
+    )
+    return replace(kernel, stages=stages)
+
+
+def _substitute_all(
+    expr: Expr, rewrite: Rewrite, cache: dict[int, tuple[Expr, Expr]]
+) -> Expr:
+    def known_or_new(e: Expr) -> Expr | None:
+        if id(e) in cache:
+            return cache[id(e)][1]
+        return rewrite(e)
+
+    return substitute(expr, known_or_new)
+
+
+def flatten(kernel: Kernel) -> Kernel:
+    """Every access by one row-major offset."""
+
+    def flat(e: Expr) -> Expr | None:
+        if not isinstance(e, Load):
+            return None
+        return Load(e.buffer, (substitute(flat_index(e.buffer, e.index), flat),))
+
+    kernel = map_kernel(kernel, flat)
+    stages = tuple(
+        Stage(stage.iters, tuple(replace(s, index=(flat_index(s.buffer, s.index),)) for s in stage.stores))
+        for stage in kernel.stages
+    )
+    return replace(kernel, stages=stages)
+
+
+def offsets(kernel: Kernel) -> list[tuple[Store | Load, Expr]]:
+    """Every access of memory and its offset; the kernel is flat."""
+    found: list[tuple[Store | Load, Expr]] = [
+        (s, s.index[0]) for s in kernel.stores if s.buffer.shape or s.buffer.scope == "global"
+    ]
+    return found + [(x, x.index[0]) for x in kernel.loads]
+
+
+def collapse(kernel: Kernel) -> Kernel:
+    """Neighbouring indices that always step through memory together become one."""
+    done = False
+    while not done:
+        done = True
+        for sequence in (kernel.iters, *(s.iters for s in kernel.stages)):
+            pair = next((p for p in zip(sequence, sequence[1:]) if _move_together(kernel, *p)), None)
+            if pair is not None:
+                kernel, done = _merged(kernel, *pair), False
+                break
+    return kernel
+
+
+def _move_together(kernel: Kernel, slow: Iter, fast: Iter) -> bool:
+    used = [offset for _, offset in offsets(kernel)] + _bare_indices(kernel)
+    for offset in used:
+        a, b = stride(offset, slow), stride(offset, fast)
+        if a is None or b is None or a != b * fast.extent:
+            return False
+    return True
+
+
+def _bare_indices(kernel: Kernel) -> list[Expr]:
+    """Indices used as numbers, in conditions or casts, outside any offset."""
+    found: list[Expr] = []
+    for store in kernel.stores:
+        for e in walk(store.value):
+            if isinstance(e, Apply | Bounded):
+                found += [c for c in e.children if not isinstance(c, Load) and c.dtype == INT64]
+    return found
+
+
+def _merged(kernel: Kernel, slow: Iter, fast: Iter) -> Kernel:
+    both = Iter(slow.extent * fast.extent)
+    new: Mapping[Expr, Expr] = {slow: Lit(0, INT64), fast: both}
+    kernel = map_kernel(kernel, lambda e: new.get(e) if isinstance(e, Iter) else None)
+
+    def merged(iters: tuple[Iter, ...]) -> tuple[Iter, ...]:
+        return tuple(both if i is fast else i for i in iters if i is not slow)
+
+    stages = tuple(Stage(merged(s.iters), s.stores) for s in kernel.stages)
+    return Kernel(merged(kernel.iters), stages, kernel.nodes)
+
+
+# The lanes --------------------------------------------------------------------------------------------------------
+def vector_index(kernel: Kernel) -> Iter | None:
+    """The index whose neighbours lie next to each other in memory most often; None when every choice gathers."""
+    candidates = [*reversed([i for s in kernel.stages for i in s.iters]), *reversed(kernel.iters)]
+    candidates += reversed(list(_reduced(kernel)))
+    if any(s.buffer.scope == "row" and s.buffer.shape for s in kernel.stores):
+        candidates = [i for i in candidates if i not in kernel.iters]  # one row at a time
+    scatters = {s.index[0] for s in kernel.stores if s.combine and s.buffer.scope == "global"}
+    best, best_score = None, 0.0
+    for iterator in dict.fromkeys(candidates):
+        if any(stride(place, iterator) != 1 for place in scatters) or iterator.extent == 1:
+            continue
+        score = _score(kernel, iterator)
+        if score > best_score:
+            best, best_score = iterator, score
+    return best
+
+
+def _reduced(kernel: Kernel) -> Iterable[Iter]:
+    for store in kernel.stores:
+        for e in walk(store.value):
+            if isinstance(e, Reduce):
+                yield from e.iters
+
+
+def _score(kernel: Kernel, iterator: Iter) -> float:
+    """How many accesses are contiguous along ``iterator``, less those that are scattered; short loops count less."""
+    total = 0.0
+    for access, offset in offsets(kernel):
+        step = stride(offset, iterator)
+        weight = 2.0 if isinstance(access, Store) else 1.0
+        if step == 1:
+            total += weight
+        elif step is None:
+            total -= weight
+        elif step:
+            total -= 1.5 * weight
+    return total * min(1.0, iterator.extent / 8)
+
+

@@ -1,0 +1,299 @@
+"""The worker pool: a loop of a kernel, shared by all cores.
+
+Comes in: the address of a kernel ``void kernel(ptr context, i64 low, i64 high)``, a count and a
+chunk. Goes out: every index done, once, when `graphc_parallel_for` returns. A separate step because
+it is the only code here with threads.
+
+A job is one 64-bit word, ``generation << 32 | chunks left``. A thread claims a chunk by
+compare-and-swap on that word, and the caller works too, so nobody waits for a thread that has
+claimed nothing: a worker that sleeps, is descheduled, or was lost in a fork costs nothing. The
+fields of a job are stable from a successful claim until ``done`` counts it. Idle workers spin a
+little, then sleep on a condition variable; the word and the number of sleepers are written and read
+in one total order (Dekker), so no wake-up is lost. A second caller, or a nested call, finds the
+pool busy and runs its loop alone.
+
+Workers are Python threads that sit inside one compiled function with the interpreter's lock
+released. They take no signals, and code is never unloaded under them. After a fork the child begins
+with no workers and starts its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import logging
+import os
+import signal
+import threading
+
+from graphc.backends.llvm import cache, jit
+from graphc.backends.llvm.machine import host
+from graphc.errors import UserError
+
+log = logging.getLogger("graphc.threads")
+
+SPIN = 2000
+"""Pauses before a worker goes to sleep, and of the caller before it yields: about 40 microseconds.
+"""
+
+# Offsets of the fields. What different threads write often stands on its own cache line; the mutex
+# and the condition variable have 128 bytes each, which is enough for every C library.
+FIELDS = {
+    "word": 0, "done": 64, "function": 128, "context": 136, "count": 144, "chunk": 152, "busy": 192,
+    "sleepers": 256, "stop": 260, "mutex": 320, "condition": 448,
+}  # fmt: skip
+SIZE = 576
+
+_CLAIM = """
+claim:
+  %seen = load atomic i64, ptr %word acquire, align 8
+  %left = trunc i64 %seen to i32
+  %none = icmp eq i32 %left, 0
+  br i1 %none, label %finished, label %try
+try:
+  %fewer = sub i64 %seen, 1
+  %swap = cmpxchg ptr %word, i64 %seen, i64 %fewer acq_rel acquire
+  %mine = extractvalue { i64, i1 } %swap, 1
+  br i1 %mine, label %work, label %claim
+work:
+  %f = load ptr, ptr %function
+  %c = load ptr, ptr %context
+  %n = load i64, ptr %count
+  %size = load i64, ptr %chunk
+  %position = and i64 %fewer, 4294967295
+  %low = mul i64 %position, %size
+  %end = add i64 %low, %size
+  %high = call i64 @llvm.smin.i64(i64 %end, i64 %n)
+  call void %f(ptr %c, i64 %low, i64 %high)
+  %counted = atomicrmw add ptr %done, i32 1 release
+  br label %claim
+"""
+"""Take chunks, the last one first, until none is left; continues at %finished."""
+
+_WORKER = """
+define void @graphc_worker(ptr %state) nounwind {
+entry:
+FIELDS
+  br label %claim
+CLAIM
+finished:
+  br label %idle
+idle:
+  %round = phi i32 [ 0, %finished ], [ %next, %spin ]
+  %told = load atomic i32, ptr %stop monotonic, align 4
+  %quit = icmp ne i32 %told, 0
+  br i1 %quit, label %exit, label %look
+look:
+  %now = load atomic i64, ptr %word monotonic, align 8
+  %open = trunc i64 %now to i32
+  %some = icmp ne i32 %open, 0
+  br i1 %some, label %claim, label %spin
+spin:
+  PAUSE
+  %next = add i32 %round, 1
+  %patient = icmp slt i32 %next, SPIN
+  br i1 %patient, label %idle, label %sleep
+sleep:
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  atomicrmw add ptr %sleepers, i32 1 seq_cst
+  br label %check
+check:
+  %later = load atomic i64, ptr %word seq_cst, align 8
+  %remaining = trunc i64 %later to i32
+  %asked = load atomic i32, ptr %stop seq_cst, align 4
+  %reason = or i32 %remaining, %asked
+  %nap = icmp eq i32 %reason, 0
+  br i1 %nap, label %wait, label %woken
+wait:
+  call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %check
+woken:
+  atomicrmw sub ptr %sleepers, i32 1 seq_cst
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %claim
+exit:
+  ret void
+}
+"""
+
+_PARALLEL_FOR = """
+define void @graphc_parallel_for(ptr %state, ptr %job, ptr %data, i64 %total, i64 %grain) nounwind {
+entry:
+FIELDS
+  %above = add i64 %total, %grain
+  %last = sub i64 %above, 1
+  %chunks = sdiv i64 %last, %grain
+  %single = icmp sle i64 %chunks, 1
+  br i1 %single, label %alone, label %lock
+lock:
+  %taken = cmpxchg ptr %busy, i32 0, i32 1 acquire monotonic
+  %ours = extractvalue { i32, i1 } %taken, 1
+  br i1 %ours, label %publish, label %alone
+alone:
+  call void %job(ptr %data, i64 0, i64 %total)
+  ret void
+publish:
+  store ptr %job, ptr %function
+  store ptr %data, ptr %context
+  store i64 %total, ptr %count
+  store i64 %grain, ptr %chunk
+  store atomic i32 0, ptr %done monotonic, align 4
+  %before = load atomic i64, ptr %word monotonic, align 8
+  %generation = add i64 %before, 4294967296
+  %opened = add i64 %generation, %chunks
+  store atomic i64 %opened, ptr %word seq_cst, align 8
+  %asleep = load atomic i32, ptr %sleepers seq_cst, align 4
+  %awake = icmp eq i32 %asleep, 0
+  br i1 %awake, label %claim, label %wake
+wake:
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  call i32 @pthread_cond_broadcast(ptr %condition)
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %claim
+CLAIM
+finished:
+  %expected = trunc i64 %chunks to i32
+  br label %join
+join:
+  %round = phi i32 [ 0, %finished ], [ %next, %pause ], [ %next, %yield ]
+  %so_far = load atomic i32, ptr %done acquire, align 4
+  %all = icmp eq i32 %so_far, %expected
+  %next = add i32 %round, 1
+  br i1 %all, label %leave, label %again
+again:
+  %patient = icmp ult i32 %next, SPIN
+  br i1 %patient, label %pause, label %yield
+pause:
+  PAUSE
+  br label %join
+yield:
+  call i32 @sched_yield()
+  br label %join
+leave:
+  store atomic i32 0, ptr %busy release, align 4
+  ret void
+}
+"""
+
+_DECLARATIONS = """
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @sched_yield()
+declare i64 @llvm.smin.i64(i64, i64)
+"""
+
+
+def source() -> str:
+    """The IR of the worker and of the parallel loop."""
+    fields = "\n".join(
+        f"  %{name} = getelementptr i8, ptr %state, i64 {offset}" for name, offset in FIELDS.items()
+    )
+    text = _DECLARATIONS + _WORKER + _PARALLEL_FOR
+    for name, part in (("FIELDS", fields), ("CLAIM", _CLAIM), ("PAUSE", host().pause)):
+        text = text.replace(name, part)
+    return text.replace("SPIN", str(SPIN))
+
+
+@functools.cache
+def _code() -> dict[str, int]:
+    exports = ["graphc_worker", "graphc_parallel_for"]
+    return jit.link([cache.object_code(source(), "none")], exports)
+
+
+class Pool:
+    """Threads that share loops; the thread that calls is one of them.
+
+    ``state`` and ``parallel_for`` are the addresses that generated code needs for
+    ``graphc_parallel_for(ptr state, ptr kernel, ptr context, i64 count, i64 chunk)``. Call `ready`
+    before such code runs: it starts the workers, once. Without workers everything works, on one
+    core.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._memory = ctypes.create_string_buffer(SIZE + 64)
+        self.state = (ctypes.addressof(self._memory) + 63) & ~63
+        code, pointer, number = _code(), ctypes.c_void_p, ctypes.c_int64
+        self.parallel_for = code["graphc_parallel_for"]
+        self._call = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, number, number)(
+            self.parallel_for
+        )
+        self._work = ctypes.CFUNCTYPE(None, pointer)(code["graphc_worker"])
+        self._process = ctypes.CDLL(None)
+        self._begin()
+        atexit.register(self.stop)
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """At birth, and in the child of a fork: nobody works, nothing is locked."""
+        ctypes.memset(self.state, 0, SIZE)
+        self._workers: list[threading.Thread] | None = None
+        self._starting = threading.Lock()
+        self._process.pthread_mutex_init(self._field("mutex"), None)
+        self._process.pthread_cond_init(self._field("condition"), None)
+
+    def _field(self, name: str) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.state + FIELDS[name])
+
+    def _body(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # signals are the main thread's
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._work(self.state)
+
+    def ready(self) -> None:
+        """Start the workers unless they run; cheap afterwards."""
+        if self._workers is not None:
+            return
+        with self._starting:
+            if self._workers is None:
+                self._workers = self._start()
+
+    def _start(self) -> list[threading.Thread]:
+        started: list[threading.Thread] = []
+        for number in range(1, self.threads):
+            thread = threading.Thread(target=self._body, name=f"graphc-{number}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no more, or the interpreter is ending
+                log.warning("%d of %d threads: %s", len(started) + 1, self.threads, error)
+                break
+            started.append(thread)
+        return started
+
+    def run(self, kernel: int, context: int, count: int, chunk: int) -> None:
+        """Call the kernel at an address for all indices below `count`, `chunk` at a time."""
+        self.ready()
+        self._call(self.state, kernel, context, count, chunk)
+
+    def stop(self) -> None:
+        """End the workers. Loops still run afterwards, on the thread that calls."""
+        workers, self._workers = self._workers or [], []
+        ctypes.c_int32.from_address(self.state + FIELDS["stop"]).value = 1
+        self._process.pthread_mutex_lock(self._field("mutex"))
+        self._process.pthread_cond_broadcast(self._field("condition"))
+        self._process.pthread_mutex_unlock(self._field("mutex"))
+        for worker in workers:
+            worker.join()
+
+
+def thread_count() -> int:
+    """GRAPHC_THREADS, else the cores this process may use. Raises `UserError` GC0104 for less than
+    one.
+    """
+    asked = os.environ.get("GRAPHC_THREADS", "")
+    if asked:
+        if not asked.isdecimal() or int(asked) < 1:
+            raise UserError("GC0104", f"GRAPHC_THREADS={asked!r}", fix="set it to 1 or more")
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def pool() -> Pool:
+    """The pool of this process."""
+    return Pool(thread_count())

@@ -1,0 +1,214 @@
+"""From tensors to something that runs: `compile`, and `jit` which builds the graph by calling Python.
+
+Comes in: inputs, nested outputs, updates of parameters. Goes out: an `Executable` that takes and
+returns NumPy arrays in the same nesting. A separate step because here the user's picture (names,
+nests, forgotten inputs) becomes the compiler's: one checked `Graph`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from graphc.compile import Executable
+from graphc.errors import UserError
+from graphc.frontends.dsl.leaves import input as make_input
+from graphc.frontends.dsl.manners import as_node, at_user_line, raw
+from graphc.frontends.dsl.structure import Rebuild, flatten
+from graphc.frontends.dsl.tensor import Tensor, Value, tensor
+from graphc.graph import Graph, Node, describe, toposort
+from graphc.site import here
+
+Updates = Mapping[Tensor, Value]
+
+
+class Function(Executable):
+    """An `Executable` that returns its results in the nesting in which the outputs were given."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        backend: str,
+        rebuild: Rebuild,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        name: str = "",
+    ) -> None:
+        super().__init__(graph, backend, sizes=sizes)
+        self.rebuild, self.name = rebuild, name
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """Run it: arrays by place or by input name. Raises `UserError` GC0302 to GC0307."""
+        return self.rebuild(super().__call__(*arrays, **named))
+
+
+@at_user_line
+def compile(
+    inputs: Iterable[Tensor],
+    outputs: Any,
+    updates: Updates | None = None,
+    backend: str = "llvm",
+    sizes: Mapping[str, int] | None = None,
+    name: str = "",
+) -> Function:
+    """A function that runs the graph: arrays in, by place or by input name, arrays out.
+
+    ``outputs`` is a tensor or nested tuples, lists and dicts of tensors; results come nested alike.
+    ``updates`` maps parameters to their next values, which are stored after the outputs are
+    computed; generators count on by themselves. ``backend`` is "numpy", "llvm", "cuda" or
+    "cuda-sim". Code is generated at the first call for each set of named sizes, or now for
+    ``sizes``. Raises `UserError`: GC0301 (an input that is not listed), GC0302 (not an input),
+    GC0101 and GC0102 (an update of another type), GC0402 and GC0403 (backends).
+    """
+    leaves, rebuild = flatten(outputs)
+    graph = graph_of(inputs, [tensor(y) for y in leaves], updates or {})
+    return Function(graph, backend, rebuild, sizes=sizes, name=name)
+
+
+def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor], updates: Updates) -> Graph:
+    """The checked graph of flat ``outputs``: what `compile` compiles and drawings draw."""
+    listed = _checked_inputs(inputs)
+    results = tuple(y.node for y in outputs)
+    pairs = tuple(_update(target, value) for target, value in updates.items())
+    _all_listed(toposort((*results, *(new for _, new in pairs))), listed)
+    return Graph(listed, results, pairs)
+
+
+def _is_input(node: Node) -> bool:
+    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
+
+
+def _checked_inputs(inputs: Iterable[Tensor]) -> tuple[Node, ...]:
+    listed = tuple(tensor(x).node for x in ([inputs] if isinstance(inputs, Tensor) else inputs))
+    for node in listed:
+        if not _is_input(node):
+            raise UserError(
+                "GC0302",
+                f"{describe(node)} is listed but is not an input",
+                why="values are passed for inputs only; parameters keep theirs",
+                fix="list only what gc.input made",
+            )
+    names = [node.op.label for node in listed]
+    if double := {n for n in names if names.count(n) > 1}:
+        raise UserError(
+            "GC0302",
+            f"two inputs are called {min(double)!r}",
+            why="arguments can be passed by name",
+            fix="give each input a name of its own, and list it once",
+        )
+    return listed
+
+
+def _all_listed(order: Iterable[Node], listed: tuple[Node, ...]) -> None:
+    missing = [node for node in order if _is_input(node) and node not in listed]
+    if missing:
+        names = ", ".join(node.op.label for node in (*listed, *missing))
+        raise UserError(
+            "GC0301",
+            f"the graph uses the input {missing[0].op.label!r}, which is not listed",
+            why="every input needs a value at each call",
+            fix=f"compile with inputs [{names}]",
+        ).located(str(here()), [describe(node) for node in missing])
+
+
+def _update(target: Tensor, value: Value) -> tuple[Node, Node]:
+    """A parameter and its next value, of equal types."""
+    node = tensor(target).node
+    if node.op.storage is None:
+        raise UserError(
+            "GC0302",
+            f"update of {describe(node)}, which is no parameter",
+            why="only parameters are stored between calls",
+            fix="make it with gc.param",
+        )
+    content = raw(value)
+    new = content if isinstance(content, Node) else as_node(content, node.dtype)
+    if new.type != node.type:
+        same = new.shape == node.shape
+        raise UserError(
+            "GC0102" if same else "GC0101",
+            f"update of {node.name}: {node.type} cannot become {new.type}",
+            why="a parameter keeps its shape and dtype",
+            fix=f"use .astype({node.dtype.name!r})" if same else "reshape or reduce the new value",
+        )
+    return node, new
+
+
+class Jit:
+    """A Python function that is traced and compiled once per signature of its arrays.
+
+    NumPy arrays, also inside tuples, lists and dicts, become inputs; everything else is a fixed
+    part of the program and must be hashable. Shapes and dtypes decide which compiled version runs.
+    """
+
+    def __init__(self, function: Callable[..., Any], backend: str) -> None:
+        self.function, self.backend = function, backend
+        self.versions: dict[Any, Function] = {}
+        self._signature = inspect.signature(function)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the version for these arguments; trace and compile it when it is the first of its kind.
+
+        Raises `UserError` GC0106 when the function decides by a tensor's value, GC0107 for an
+        argument that is neither an array nor hashable.
+        """
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        leaves, rebuild = flatten(dict(bound.arguments))
+        arrays = [x for x in leaves if isinstance(x, np.ndarray)]
+        key = (repr(rebuild(range(len(leaves)))), tuple(_signature_of(x) for x in leaves))
+        if key not in self.versions:
+            self.versions[key] = self._trace(bound, leaves, rebuild)
+        return self.versions[key](*arrays)
+
+    def _trace(
+        self, bound: inspect.BoundArguments, leaves: list[Any], rebuild: Rebuild
+    ) -> Function:
+        inputs = {
+            k: make_input(name, x.shape, x.dtype)
+            for k, (name, x) in enumerate(zip(_leaf_names(bound.arguments), leaves, strict=True))
+            if isinstance(x, np.ndarray)
+        }
+        bound.arguments.update(rebuild([inputs.get(k, x) for k, x in enumerate(leaves)]))
+        outputs = self.function(*bound.args, **bound.kwargs)
+        name = getattr(self.function, "__name__", "")
+        return compile(inputs.values(), outputs, backend=self.backend, name=name)
+
+
+def jit(
+    function: Callable[..., Any] | None = None, *, backend: str = "llvm"
+) -> Jit | Callable[[Callable[..., Any]], Jit]:
+    """Compile a Python function by tracing it: ``@gc.jit`` or ``@gc.jit(backend="numpy")``. See `Jit`."""
+    if function is not None:
+        return Jit(function, backend)
+    return lambda f: Jit(f, backend)
+
+
+def _signature_of(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype.str
+    try:
+        hash(leaf)
+    except TypeError:
+        raise UserError(
+            "GC0107",
+            f"jit cannot take a {type(leaf).__name__}",
+            why="arguments are arrays, or hashable constants of the program",
+            fix="pass NumPy arrays, numbers or strings, also in tuples, lists and dicts",
+        ) from None
+    return type(leaf), leaf
+
+
+def _leaf_names(arguments: Mapping[str, Any]) -> list[str]:
+    """The argument's name for each leaf, numbered inside a nest."""
+    names: list[str] = []
+    for argument, value in arguments.items():
+        count = len(flatten(value)[0])
+        nested = isinstance(value, tuple | list | dict)
+        names += [f"{argument}_{k}" for k in range(count)] if nested else [argument]
+    return names

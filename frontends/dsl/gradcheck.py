@@ -1,0 +1,166 @@
+"""`check_grad`: symbolic gradients against central differences, in float64.
+
+Comes in: a loss, the tensors to vary, values. Goes out: a `GradCheck` that names the worst element.
+A separate step because differences of float32 numbers say little: the graph is first rebuilt in
+float64, with the varied tensors as inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from graphc.compile import Executable
+from graphc.errors import UserError
+from graphc.frontends.dsl.manners import at_user_line
+from graphc.frontends.dsl.tensor import Tensor, tensor
+from graphc.grad import gradients
+from graphc.graph import Array, Graph, Node, as_array, describe, retyped, toposort
+from graphc.ops.elementwise import cast_to, full_like
+from graphc.ops.leaves import Input, Table
+from graphc.types import FLOAT64, DType
+
+
+@dataclass(frozen=True)
+class GradCheck:
+    """The outcome: true when every element agrees; else the worst one is at ``name[index]``."""
+
+    ok: bool
+    error: float
+    name: str
+    index: tuple[int, ...]
+    symbolic: float
+    numeric: float
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        place = f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
+        said = "agree" if self.ok else "DIFFER"
+        return (
+            f"gradients {said}: worst at {place}: symbolic {self.symbolic:.9g}, "
+            f"numeric {self.numeric:.9g}, error {self.error:.3g}"
+        )
+
+
+@at_user_line
+def check_grad(
+    loss: Tensor,
+    wrt: Tensor | Iterable[Tensor],
+    values: Mapping[Tensor, Any] | None = None,
+    *,
+    epsilon: float = 1e-5,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+) -> GradCheck:
+    """Compare `grad` with ``(f(x + epsilon) - f(x - epsilon)) / (2 * epsilon)``, element by element.
+
+    ``values`` gives an array for every input of the graph; parameters use their own unless they are
+    listed too. A ``loss`` with a shape is summed. Everything runs in float64 on the numpy backend.
+    An element agrees when the difference is at most ``atol + rtol * abs(numeric)``. Raises
+    `UserError` GC0201 (integers), GC0302 (an input without a value).
+    """
+    chosen = [tensor(x) for x in ([wrt] if isinstance(wrt, Tensor) else wrt)]
+    arrays = _start(loss.node, [x.node for x in chosen], values or {})
+    run, slope = _compiled(loss.sum().node, list(arrays), [x.node for x in chosen])
+    start = list(arrays.values())
+    symbolic = slope(*start)
+    results = [
+        _compared(
+            x.name or f"wrt[{k}]", symbolic[k], _differences(run, start, k, epsilon), rtol, atol
+        )
+        for k, x in enumerate(chosen)
+    ]
+    return min(results, key=lambda result: (result.ok, -result.error))
+
+
+def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> dict[Node, Array]:
+    """The leaves that become inputs, the varied ones first, and where each starts."""
+    given = {x.node: np.asarray(v) for x, v in values.items()}
+    inputs = [n for n in toposort([loss]) if _is_open(n) and n not in chosen]
+    start: dict[Node, Array] = {}
+    for node in (*chosen, *inputs, *given):
+        if node not in given and node.op.storage is None:
+            raise UserError(
+                "GC0302",
+                f"no value for {describe(node)}",
+                why="differences are taken at a point, so every input needs a number",
+                fix="pass values={x: array}",
+            )
+        value = given[node] if node in given else node.op.storage.array
+        start[node] = as_array(value, _wide_dtype(node.dtype))
+    return start
+
+
+def _is_open(node: Node) -> bool:
+    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
+
+
+def _wide_dtype(dtype: DType) -> DType:
+    return FLOAT64 if dtype.is_float else dtype
+
+
+def _compiled(
+    loss: Node, leaves: Sequence[Node], chosen: Sequence[Node]
+) -> tuple[Executable, Executable]:
+    """Two functions of arrays for ``leaves``: the loss, and its gradients by ``chosen``."""
+    inputs = {
+        node: Input(f"x{k}", node.type.with_dtype(_wide_dtype(node.dtype)), k)()
+        for k, node in enumerate(leaves)
+    }
+    wide = _widened(loss, inputs)
+    found = gradients(wide, [inputs[x] for x in chosen])
+    slopes = tuple(
+        full_like(0, inputs[x]) if g is None else g for g, x in zip(found, chosen, strict=True)
+    )
+    order = tuple(inputs.values())
+    return Executable(Graph(order, (wide,)), "numpy"), Executable(Graph(order, slopes), "numpy")
+
+
+def _widened(loss: Node, leaves: Mapping[Node, Node]) -> Node:
+    """``loss`` with every float in float64 and ``leaves`` exchanged."""
+    new = dict(leaves)
+    for node in toposort([loss]):
+        if node not in new:
+            new[node] = _wide(node, tuple(new[x] for x in node.inputs))
+    return new[loss]
+
+
+def _wide(node: Node, inputs: tuple[Node, ...]) -> Node:
+    if node.op.kind == "leaf":
+        value = node.op.eval() if node.op.storage is None else node.op.storage.array
+        return Table.of(value, _wide_dtype(node.dtype))()
+    if inputs and not any(x.dtype.is_float for x in node.inputs):
+        # floats begin here, perhaps from bits that have a meaning in this width only
+        return cast_to(retyped(node.op, inputs, node), _wide_dtype(node.dtype))
+    dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
+    changes = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
+    return retyped(replace(node.op, **changes), inputs, node)  # type: ignore[type-var]
+
+
+def _differences(run: Executable, start: list[Array], place: int, epsilon: float) -> Array:
+    """The central difference quotient for every element of argument ``place``."""
+    slopes = np.empty_like(start[place])
+    for index in np.ndindex(slopes.shape):
+        ends = []
+        for shift in (epsilon, -epsilon):
+            moved = start[place].copy()
+            moved[index] += shift
+            ends.append(float(run(*start[:place], moved, *start[place + 1 :])[0]))
+        slopes[index] = (ends[0] - ends[1]) / (2 * epsilon)
+    return slopes
+
+
+def _compared(name: str, symbolic: Array, numeric: Array, rtol: float, atol: float) -> GradCheck:
+    error = np.abs(symbolic - numeric)
+    excess = np.where(np.isnan(error), np.inf, error - rtol * np.abs(numeric))
+    if not excess.size:
+        return GradCheck(True, 0.0, name, (), 0.0, 0.0)
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    index = tuple(int(i) for i in worst)
+    found = float(symbolic[index]), float(numeric[index])
+    return GradCheck(bool(excess[index] <= atol), float(error[index]), name, index, *found)

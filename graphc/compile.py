@@ -1,0 +1,232 @@
+"""The whole flow in one place: from a graph to something that can be called.
+
+Comes in: a graph, the name of a backend. Goes out: an `Executable`. Read `build` from top to bottom: it is the compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphc.dims import Dim
+from graphc.errors import UserError
+from graphc.graph import Array, Graph, Node, describe, specialise, toposort
+from graphc.kernels.kernel import Program
+from graphc.kernels.lower import lower
+from graphc.ops.leaves import Table
+from graphc.passes import optimise, split_reductions
+from graphc.rewrite import Ledger
+from graphc.types import TensorType
+
+Watch = Callable[[str, Any], None]
+BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
+"""Backend names and the folders that hold them."""
+
+
+class Runner(Protocol):
+    """What a backend builds."""
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]: ...
+
+
+@dataclass
+class Specialisation:
+    """The executable for one set of sizes: every stage of its compilation, and what runs it."""
+
+    sizes: dict[str, int]
+    stages: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    runner: Runner | None = None
+
+
+def build(graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None) -> Specialisation:
+    """Compile ``graph`` for numbers in place of its named sizes. ``watch(stage, object)`` sees every stage."""
+    made = Specialisation(dict(sizes))
+    clock = time.perf_counter()
+
+    def stage(name: str, result: Any) -> Any:
+        nonlocal clock
+        now = time.perf_counter()
+        made.stages[name], made.seconds[name] = result, now - clock
+        clock = now
+        if watch is not None:
+            watch(name, result)
+        return result
+
+    folder = load_backend(backend)
+    graph = stage("graph", specialise(graph, sizes))
+    graph = stage("optimised", optimise(graph, ledger=made.ledger, watch=watch))
+    if backend == "numpy":
+        made.runner = stage("executable", folder.build(graph))
+        return made
+    graph = stage("split", split_reductions(graph))
+    program: Program = stage("kernels", lower(graph))
+    made.runner = stage("executable", folder.build(program))
+    return made
+
+
+def load_backend(name: str) -> Any:
+    """The module of a backend. Raises `UserError` GC0402 for an unknown name, GC0403 for one that is not installed."""
+    if name not in BACKENDS:
+        raise UserError("GC0402", f"unknown backend {name!r}", fix=f"use one of {', '.join(BACKENDS)}")
+    try:
+        return importlib.import_module(f"graphc.backends.{BACKENDS[name]}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "GC0403", f"the {name} backend is not available: {error}", fix="use backend='llvm' or 'numpy'"
+        ) from error
+
+
+class Executable:
+    """A compiled graph: call it with arrays, by position or by input name; returns a list of arrays.
+
+    Named sizes get their numbers from the arrays; each new set of sizes is compiled once and kept. Updates are written
+    into the parameters at the end of each call.
+    """
+
+    def __init__(
+        self, graph: Graph, backend: str = "llvm", *, sizes: Mapping[str, int] | None = None, watch: Watch | None = None
+    ) -> None:
+        load_backend(backend)
+        _check_inputs(graph)
+        self.graph, self.backend, self.watch = with_advances(graph), backend, watch
+        self.specialisations: dict[tuple[int, ...], Specialisation] = {}
+        self.names = [x.name for x in graph.inputs]
+        self.types = [x.type for x in graph.inputs]
+        self.dtypes = [t.dtype.numpy for t in self.types]
+        self.symbols = sorted({name for t in self.types for name in _symbols(t)})
+        self.last: Specialisation | None = None
+        if sizes is not None or not self.symbols:
+            self.specialise(sizes or {})
+
+    def __call__(self, *arrays: Any, **named: Any) -> list[Array]:
+        if named or len(arrays) != len(self.names):
+            arrays = self._by_position(arrays, named)
+        dense = [self._dense(k, a) for k, a in enumerate(arrays)]
+        runner = self._for_sizes(dense).runner
+        assert runner is not None
+        return runner.run(dense)
+
+    def specialise(self, sizes: Mapping[str, int]) -> Specialisation:
+        """Compile for ``sizes`` now, ahead of the first call."""
+        missing = [s for s in self.symbols if s not in sizes]
+        if missing:
+            raise UserError("GC0305", f"no number for the size {missing[0]}", fix=f"pass sizes={{{missing[0]!r}: ...}}")
+        key = tuple(sizes[s] for s in self.symbols)
+        if key not in self.specialisations:
+            chosen = dict(zip(self.symbols, key, strict=True))
+            self.specialisations[key] = build(self.graph, self.backend, chosen, self.watch)
+        self.last = self.specialisations[key]
+        return self.last
+
+    # Arguments -----------------------------------------------------------------------------------------------------
+    def _by_position(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        rest = self.names[len(arrays) :]
+        missing = [n for n in rest if n not in named]
+        extra = [n for n in named if n not in rest]
+        if missing or extra or len(arrays) > len(self.names):
+            count = f"{len(arrays)} by position" + (f" and {', '.join(named)} by name" if named else "")
+            raise UserError(
+                "GC0302",
+                f"expected the arrays {', '.join(self.names) or '(none)'}; got {count}",
+                fix=f"missing: {', '.join(missing) or 'none'}; not known or given twice: {', '.join(extra) or 'none'}",
+            )
+        return [*arrays, *(named[n] for n in rest)]
+
+    def _dense(self, position: int, value: Any) -> Array:
+        """The argument as a dense array of the declared dtype; safe casts only."""
+        wanted = self.dtypes[position]
+        if type(value) is not np.ndarray:
+            value = np.asarray(value, wanted) if isinstance(value, bool | int | float | list | tuple) else np.asarray(value)
+        if value.dtype != wanted:
+            if not np.can_cast(value.dtype, wanted, "safe"):
+                raise UserError(
+                    "GC0304",
+                    f"{self.names[position]} is {value.dtype}, expected {self.types[position]}",
+                    why="graphc converts only where nothing can be lost",
+                    fix=f"pass {self.names[position]}.astype({wanted.name!r})",
+                )
+            value = value.astype(wanted)
+        return value if value.flags.c_contiguous else np.ascontiguousarray(value)
+
+    def _for_sizes(self, arrays: Sequence[Array]) -> Specialisation:
+        sizes: dict[str, int] = {}
+        for name, type_, array in zip(self.names, self.types, arrays, strict=True):
+            if array.shape != type_.shape:
+                _bind(name, type_, array.shape, sizes)
+        key = tuple(sizes[s] for s in self.symbols)
+        found = self.specialisations.get(key)
+        return found if found is not None else self.specialise(sizes)
+
+    # Looking inside ------------------------------------------------------------------------------------------------
+    @property
+    def compiled(self) -> Specialisation:
+        """The latest specialisation. Raises `UserError` GC0305 before the first call of a graph with named sizes."""
+        if self.last is None:
+            raise UserError("GC0305", f"not compiled yet: sizes {', '.join(self.symbols)} are unknown", fix="call it once")
+        return self.last
+
+    @property
+    def stages(self) -> dict[str, Any]:
+        """Every stage of the latest compilation by name: graph, optimised, split, kernels, executable."""
+        return self.compiled.stages
+
+    @property
+    def kernels(self) -> Any:
+        """The kernels of the latest compilation."""
+        return self.compiled.stages["kernels"].kernels
+
+
+def _symbols(type_: TensorType) -> set[str]:
+    return {n for s in type_.shape if isinstance(s, Dim) for n in s.names}
+
+
+def _bind(name: str, type_: TensorType, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
+    """Learn named sizes from one array's shape, or say why it does not fit."""
+    fits = len(shape) == type_.rank
+    for size, actual in zip(type_.shape, shape, strict=False):
+        if isinstance(size, Dim):
+            expected = size.substitute(sizes)
+            if isinstance(expected, Dim) and expected == Dim.named(str(expected)):
+                sizes[str(expected)] = expected = actual
+            fits = fits and expected == actual
+        else:
+            fits = fits and size == actual
+    if not fits:
+        known = ", ".join(f"{k}={v}" for k, v in sizes.items())
+        raise UserError(
+            "GC0303",
+            f"{name} has shape {shape}, expected {type_}" + (f" with {known}" if known else ""),
+            fix="reshape the array, or declare the input with a named size",
+        )
+
+
+def _check_inputs(graph: Graph) -> None:
+    listed = set(graph.inputs)
+    for node in toposort(graph.roots):
+        if node.op.kind == "leaf" and node.op.storage is None and not isinstance(node.op, Table):
+            if node not in listed:
+                raise UserError(
+                    "GC0301",
+                    f"the graph uses the input {node.name!r}, which was not listed",
+                    fix="add it to the list of inputs",
+                ).located(str(node.site), [describe(node)])
+
+
+def with_advances(graph: Graph) -> Graph:
+    """The graph with the implicit update of every random state it reads: its step grows by one per call."""
+    updated = {t for t, _ in graph.updates}
+    more: list[tuple[Node, Node]] = []
+    for node in graph.parameters:
+        if getattr(node.op, "advances", False) and node not in updated:
+            step = Table.of([0, 0, 1, 0], node.dtype)()
+            more.append((node, node + step))
+    return Graph(graph.inputs, graph.outputs, (*graph.updates, *more)) if more else graph
+
+

@@ -1,0 +1,132 @@
+"""Loops as text: stable under renaming, because every name is a number by position.
+
+Comes in: statements. Goes out: lines. It lives beside the language, not with the drawings, because the text is also
+what compiled code is cached under: two kernels with one text are one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
+from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement
+
+INFIX = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "floor_divide": "//",
+    "remainder": "%",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+    "equal": "==",
+    "not_equal": "!=",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+}
+_LETTERS = "ijklmnopqrstuvw"
+
+
+class Names:
+    """Names in order of appearance; buffers may bring the user's."""
+
+    def __init__(self, given: Mapping[Buffer, str] | None = None) -> None:
+        self.given = dict(given or {})
+        self.known: dict[object, str] = {}
+        self.counts = {"i": 0, "b": 0, "v": 0, "r": 0}
+
+    def _number(self, key: object, kind: str) -> str:
+        if key not in self.known:
+            count = self.counts[kind]
+            self.counts[kind] += 1
+            round_, letter = divmod(count, len(_LETTERS))
+            name = _LETTERS[letter] + (str(round_) if round_ else "") if kind == "i" else f"{kind}{count}"
+            self.known[key] = name
+        return self.known[key]
+
+    def iter(self, iterator: Iter) -> str:
+        return self._number(iterator, "i")
+
+    def local(self, local: Local) -> str:
+        return self._number(local, "v")
+
+    def buffer(self, buffer: Buffer) -> str:
+        if buffer in self.given:
+            return self.given[buffer]
+        return self._number(buffer, "b" if buffer.scope == "global" else "r")
+
+
+def expression(e: Expr, names: Names) -> str:
+    """An expression as text, fully parenthesised inside."""
+    match e:
+        case Lit(value, dtype):
+            return f"{value}" if dtype.name in ("float32", "int64", "bool") else f"{dtype}({value})"
+        case Iter():
+            return names.iter(e)
+        case Local():
+            return names.local(e)
+        case Affine(terms, constant):
+            parts = [_term(atom, c, names) for atom, c in terms]
+            return "(" + " + ".join([*parts, str(constant)] if constant else parts) + ")"
+        case Load(buffer, index):
+            return f"{names.buffer(buffer)}[{', '.join(expression(i, names) for i in index)}]"
+        case Select(condition, chosen, other):
+            c, a, b = (expression(x, names) for x in (condition, chosen, other))
+            return f"({a} if {c} else {b})"
+        case Bounded(index, extent, _):
+            return f"bounded({expression(index, names)}, {extent})"
+        case Apply(function, args, dtype):
+            return _apply(function, [expression(a, names) for a in args], str(dtype))
+        case Reduce(function, iters, body):
+            over = ", ".join(f"{names.iter(i)} < {i.extent}" for i in iters)
+            return f"{function}({expression(body, names)} for {over})"
+    raise TypeError(f"no text for {type(e).__name__}")
+
+
+def _term(atom: Expr, coefficient: int, names: Names) -> str:
+    text = expression(atom, names)
+    return text if coefficient == 1 else f"{text}*{coefficient}"
+
+
+def _apply(function: str, args: list[str], dtype: str) -> str:
+    if function in INFIX:
+        return f"({args[0]} {INFIX[function]} {args[1]})"
+    if function in ("cast", "bitcast"):
+        return f"{function}_{dtype}({args[0]})"
+    return f"{function}({', '.join(args)})"
+
+
+def loops_text(body: tuple[Statement, ...], names: Names | None = None) -> str:
+    """The statements as indented lines."""
+    return "\n".join(_lines(body, names or Names(), ""))
+
+
+def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
+    lines: list[str] = []
+    for statement in body:
+        match statement:
+            case Loop(iterator, kind, inner, lanes):
+                step = f", {lanes}" if lanes else ""
+                head = f"{pad}for {names.iter(iterator)} in {kind}(0, {iterator.extent}{step}):"
+                lines += [head, *_lines(inner, names, pad + "    ")]
+            case Define(local, value):
+                text = expression(value, names)
+                lines.append(f"{pad}{names.local(local)}: {local.dtype} = {text}")
+            case Accumulate(local, function, value):
+                text = f"{names.local(local)} = {function}({names.local(local)}, {{}})"
+                lines.append(pad + text.format(expression(value, names)))
+            case Put(buffer, index, value, combine):
+                place = f"{names.buffer(buffer)}[{', '.join(expression(i, names) for i in index)}]"
+                text = expression(value, names)
+                lines.append(f"{pad}{place} = {f'{combine}({place}, {text})' if combine else text}")
+            case Alloc(buffer):
+                lines.append(f"{pad}{names.buffer(buffer)}: {buffer.scope} {buffer.type}")
+            case Barrier():
+                lines.append(f"{pad}barrier()")
+    return lines

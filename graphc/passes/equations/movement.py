@@ -1,0 +1,201 @@
+"""Equations of movement: two moves are one, moves of equal numbers are none, work before copies.
+
+Comes in: nothing. Goes out: `MOVEMENT`. All are exact: elements change places, not values. They are
+functions and not patterns, because what they compute with are axes and shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.dims import Size
+from graphc.graph import Node
+from graphc.ops.elementwise import Bitcast, Cast, Elementwise
+from graphc.ops.leaves import constant
+from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
+from graphc.ops.reduction import Broadcast, broadcast_in
+from graphc.ops.selection import Flip, Slice
+from graphc.rewrite import by_hand, number_of
+
+
+def numbers_like(node: Node, shape: tuple[Size, ...]) -> Node | None:
+    """The number that ``node`` is everywhere, in another shape; None when it is no number."""
+    value = number_of(node)
+    return None if value is None else broadcast_to(constant(value, node.dtype), shape)
+
+
+def thin(shape: tuple[Size, ...]) -> tuple[int, ...]:
+    """The axes that are not of extent 1."""
+    return tuple(axis for axis, extent in enumerate(shape) if extent != 1)
+
+
+def same_but_for_ones(a: tuple[Size, ...], b: tuple[Size, ...]) -> bool:
+    """Whether the shapes differ only in axes of extent 1."""
+    return [s for s in a if s != 1] == [s for s in b if s != 1]
+
+
+@by_hand(
+    "moved number", Reshape, Transpose, Slice, Flip, number=True,
+    why="where all elements are equal their places do not matter",
+)  # fmt: skip
+def _moved_number(node: Node) -> Node | None:
+    return numbers_like(node.inputs[0], node.shape)
+
+
+@by_hand("reshape to its own shape", Reshape, why="nothing moves")
+def _reshape_nothing(node: Node) -> Node | None:
+    return node.inputs[0] if node.shape == node.inputs[0].shape else None
+
+
+@by_hand("reshape twice", Reshape, of=Reshape, why="a reshape keeps the row-major order")
+def _reshape_twice(node: Node) -> Node | None:
+    return reshape(node.inputs[0].inputs[0], node.shape)
+
+
+@by_hand("transpose nothing", Transpose, why="only axes of extent 1 move, so the order stays")
+def _transpose_nothing(node: Node) -> Node | None:
+    op: Any = node.op
+    wide = thin(node.inputs[0].shape)
+    moved = tuple(a for a in op.axes if a in wide)
+    return reshape(node.inputs[0], node.shape) if moved == wide else None
+
+
+@by_hand("transpose twice", Transpose, of=Transpose, why="permutations compose")
+def _transpose_twice(node: Node) -> Node | None:
+    outer: Any = node.op
+    middle = node.inputs[0]
+    inner: Any = middle.op
+    return transpose(middle.inputs[0], tuple(inner.axes[a] for a in outer.axes))
+
+
+@by_hand("broadcast by ones", Broadcast, why="an axis of extent 1 repeats nothing")
+def _broadcast_nothing(node: Node) -> Node | None:
+    x = node.inputs[0]
+    return reshape(x, node.shape) if same_but_for_ones(x.shape, node.shape) else None
+
+
+@by_hand("broadcast twice", Broadcast, of=Broadcast, why="placements of axes compose")
+def _broadcast_twice(node: Node) -> Node | None:
+    outer: Any = node.op
+    middle = node.inputs[0]
+    inner: Any = middle.op
+    return broadcast_in(middle.inputs[0], outer.shape, tuple(outer.axes[a] for a in inner.axes))
+
+
+@by_hand("reshape of broadcast", Reshape, of=Broadcast, why="axes of extent 1 come and go freely")
+def _reshape_of_broadcast(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    x, op = middle.inputs[0], _attributes(middle)
+    if not same_but_for_ones(middle.shape, node.shape):
+        return None
+    place = dict(zip(thin(middle.shape), thin(node.shape), strict=True))
+    axes = tuple(place[a] for a in op.axes if a in place)
+    return broadcast_in(reshape(x, tuple(node.shape[a] for a in axes)), node.shape, axes)
+
+
+@by_hand("broadcast of reshape", Broadcast, of=Reshape, why="axes of extent 1 come and go freely")
+def _broadcast_of_reshape(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    x, op = middle.inputs[0], _attributes(node)
+    if not same_but_for_ones(x.shape, middle.shape) or len(thin(x.shape)) != x.type.rank:
+        return None
+    return broadcast_in(x, node.shape, tuple(op.axes[a] for a in thin(middle.shape)))
+
+
+@by_hand("transpose of broadcast", Transpose, of=Broadcast, why="copies can be made in any order")
+def _transpose_of_broadcast(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    op, inner = _attributes(node), _attributes(middle)
+    kept = [(k, inner.axes.index(a)) for k, a in enumerate(op.axes) if a in inner.axes]
+    moved = transpose(middle.inputs[0], tuple(source for _, source in kept))
+    return broadcast_in(moved, node.shape, tuple(place for place, _ in kept))
+
+
+@by_hand("slice of broadcast", Slice, of=Broadcast, why="copies are cut before they are made")
+def _slice_of_broadcast(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    op, inner = _attributes(node), _attributes(middle)
+    starts, stops, steps = (
+        tuple(part[a] for a in inner.axes) for part in (op.starts, op.stops, op.steps)
+    )
+    return broadcast_in(Slice(starts, stops, steps)(middle.inputs[0]), node.shape, inner.axes)
+
+
+@by_hand("flip of broadcast", Flip, of=Broadcast, why="copies look the same from both ends")
+def _flip_of_broadcast(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    op, inner = _attributes(node), _attributes(middle)
+    axes = tuple(k for k, a in enumerate(inner.axes) if a in op.axes)
+    flipped = Flip(axes)(middle.inputs[0]) if axes else middle.inputs[0]
+    return broadcast_in(flipped, node.shape, inner.axes)
+
+
+@by_hand("slice of everything", Slice, why="nothing is left out")
+def _slice_nothing(node: Node) -> Node | None:
+    op, x = _attributes(node), node.inputs[0]
+    whole = node.shape == x.shape and all(step == 1 for step in op.steps)
+    return x if whole else None
+
+
+@by_hand("slice twice", Slice, of=Slice, why="starts add up and steps multiply")
+def _slice_twice(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    outer, inner = _attributes(node), _attributes(middle)
+    if 0 in node.shape:
+        return None
+    near = tuple(zip(inner.starts, inner.steps, strict=True))
+    starts = tuple(first + a * by for (first, by), a in zip(near, outer.starts, strict=True))
+    stops = tuple(first + (b - 1) * by + 1 for (first, by), b in zip(near, outer.stops, strict=True))
+    steps = tuple(a * b for a, b in zip(inner.steps, outer.steps, strict=True))
+    return Slice(starts, stops, steps)(middle.inputs[0])
+
+
+@by_hand("flip twice", Flip, of=Flip, why="a flip is its own inverse")
+def _flip_twice(node: Node) -> Node | None:
+    middle = node.inputs[0]
+    axes = tuple(sorted(set(_attributes(node).axes) ^ set(_attributes(middle).axes)))
+    return Flip(axes)(middle.inputs[0]) if axes else middle.inputs[0]
+
+
+@by_hand(
+    "compute before copying", Elementwise, Cast, Bitcast,
+    why="a function of copies is a copy of the function's value",
+)  # fmt: skip
+def _compute_before_copying(node: Node) -> Node | None:
+    copies = [x for x in node.inputs if number_of(x) is None]
+    if not copies or any(x.op != copies[0].op for x in copies):
+        return None
+    if type(copies[0].op) is not _COPY:
+        return None
+    placed = _attributes(copies[0])
+    shape = copies[0].inputs[0].shape
+    inner = (numbers_like(x, shape) or x.inputs[0] for x in node.inputs)
+    return broadcast_in(node.op(*inner), placed.shape, placed.axes)
+
+
+_COPY = Broadcast
+
+
+def _attributes(node: Node) -> Any:
+    """The op, whose class the rule has asked for, with its fields."""
+    return node.op
+
+
+MOVEMENT = [
+    _moved_number,
+    _reshape_nothing,
+    _reshape_twice,
+    _transpose_nothing,
+    _transpose_twice,
+    _broadcast_nothing,
+    _broadcast_twice,
+    _reshape_of_broadcast,
+    _broadcast_of_reshape,
+    _transpose_of_broadcast,
+    _slice_of_broadcast,
+    _flip_of_broadcast,
+    _slice_nothing,
+    _slice_twice,
+    _flip_twice,
+    _compute_before_copying,
+]

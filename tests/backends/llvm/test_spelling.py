@@ -1,0 +1,194 @@
+"""Every scalar function in every dtype against NumPy; scalar and vector code give the same bits."""
+
+import math
+
+import numpy as np
+import pytest
+
+from graphc.backends.llvm import spelling
+from graphc.backends.llvm.machine import named
+from graphc.scalars import SCALARS
+from graphc.types import DTYPES
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+FLOATS = ["float16", "float32", "float64"]
+DOMAINS = {
+    "any": [*INTEGERS, *FLOATS, "bool"],
+    "number": [*INTEGERS, *FLOATS],
+    "float": FLOATS,
+    "integer": INTEGERS,
+    "bits": [*INTEGERS, "bool"],
+    "bool": ["bool"],
+    "uint32": ["uint32"],
+}
+ROUNDED = set(
+    "power exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh"
+    " tanh arcsinh arccosh arctanh sigmoid softplus erf".split()
+)
+"""Functions that are no single IEEE operation, so that libraries differ in the last place."""
+
+CASES = [(name, dtype) for name, row in SCALARS.items() for dtype in DOMAINS[row.domain]]
+
+
+def values(dtype, rng):
+    """Special values of a dtype, then random ones."""
+    if dtype == "bool":
+        return np.array([False, True])
+    if dtype in FLOATS:
+        limits = np.finfo(dtype)
+        special = [0.0, 1.0, math.inf, math.nan, 0.5, 1.5, 2.5, 3.0, 1e-3, 7.25, 100.0]
+        special += [limits.max, limits.tiny, limits.smallest_subnormal, limits.eps]
+        return np.array([*special, *(-x for x in special), *rng.normal(size=9) * 4]).astype(dtype)
+    limits = np.iinfo(dtype)
+    special = [0, 1, 2, 3, 5, 7, 8, 15, 31, 63, 64, limits.max, limits.max - 1, limits.min]
+    special += [-1, -2, -3, -7, -64, limits.min + 1] if limits.min else []
+    more = rng.integers(limits.min, limits.max, 9, dtype=dtype, endpoint=True)
+    return np.concatenate([np.array([min(x, limits.max) for x in special], dtype), more])
+
+
+def operands(name, dtype, rng):
+    """Every pair of values (all of one operand), and a condition where there must be one."""
+    base = values(dtype, rng)
+    arity = SCALARS[name].arity
+    if arity == 1:
+        return [base]
+    a, b = (grid.ravel() for grid in np.meshgrid(base, base))
+    if name == "power" and dtype in INTEGERS:
+        b = np.abs(b)  # NumPy refuses negative exponents
+        b = np.where(b < 0, 0, b)
+    return [a, b] if arity == 2 else [np.arange(a.size) % 3 == 0, a, b]
+
+
+def run(tools, name, dtype, arrays, lanes):
+    sources = [array.dtype.name for array in arrays]
+    kind = DTYPES[dtype]
+    result = "bool" if SCALARS[name].result == "bool" else dtype
+    write = lambda f, *values: spelling.SPELLING[name](f, kind, *values)  # noqa: E731
+    return tools.build(write, sources, result, lanes=lanes)(*arrays)
+
+
+def distance(got, expected):
+    """Units in the last place between floats; infinite where one is special, the other not."""
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    wide = np.longdouble if got.dtype == np.float64 else np.float64
+    with np.errstate(all="ignore"):
+        unit = np.spacing(np.abs(expected)).astype(wide)
+        gap = np.abs(got.astype(wide) - expected.astype(wide)) / unit
+    return np.where(same, 0.0, np.where(np.isfinite(gap), gap, math.inf))
+
+
+def bits(array):
+    """The bits of an array, with one NaN for all."""
+    if array.dtype.kind != "f":
+        return array
+    return np.where(np.isnan(array), array.dtype.type(math.nan), array).view(f"u{array.itemsize}")
+
+
+def test_the_table_is_complete():
+    assert set(SCALARS) == set(spelling.SPELLING)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_function_is_numpys(tools, name, dtype, rng):
+    arrays = operands(name, dtype, rng)
+    with np.errstate(all="ignore"):
+        expected = np.asarray(SCALARS[name].numpy(*arrays))
+    got = run(tools, name, dtype, arrays, lanes=16)
+    assert expected.dtype == got.dtype
+    if name not in ROUNDED or dtype not in FLOATS:
+        np.testing.assert_array_equal(got, expected)
+        if name not in ("minimum", "maximum", "relu"):  # of two zeros NumPy returns either
+            number = ~np.isnan(got) if dtype in FLOATS else ...
+            np.testing.assert_array_equal(
+                np.signbit(got[number] * 1), np.signbit(expected[number] * 1)
+            )
+    else:  # both err: we by at most 4 units, NumPy by at most 4
+        assert distance(got, expected).max() <= 8
+    np.testing.assert_array_equal(bits(run(tools, name, dtype, arrays, lanes=0)), bits(got))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64"])
+def test_negative_integer_powers_are_cut(tools, dtype):
+    base = np.array([0, 1, -1, -1, 2, -2, 5], dtype)
+    exponent = np.array([-1, -3, -3, -4, -1, -2, -1], dtype)
+    got = run(tools, "power", dtype, [base, exponent], lanes=16)
+    np.testing.assert_array_equal(got, [0, 1, -1, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_division_of_random_integers(tools, dtype, rng):
+    limits = np.iinfo(dtype)
+    a, b = rng.integers(limits.min, limits.max, (2, 4096), dtype=dtype, endpoint=True)
+    b[::2] >>= limits.bits // 2
+    with np.errstate(all="ignore"):
+        quotient, rest = np.floor_divide(a, b), np.remainder(a, b)
+    np.testing.assert_array_equal(run(tools, "floor_divide", dtype, [a, b], 16), quotient)
+    np.testing.assert_array_equal(run(tools, "remainder", dtype, [a, b], 16), rest)
+
+
+def convert(tools, source, target, array, lanes=16, function=spelling.cast):
+    write = lambda f, x: function(f, DTYPES[source], DTYPES[target], x)  # noqa: E731
+    return tools.build(write, [source], target, lanes=lanes)(array)
+
+
+def fits(array, target):
+    """Where NumPy's cast to an integer is defined: finite, and in range once cut."""
+    limits = np.iinfo(target)
+    wide = np.trunc(array.astype(np.longdouble))
+    return np.isfinite(wide) & (wide >= limits.min) & (wide <= limits.max)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("target", ["bool", *INTEGERS, *FLOATS])
+@pytest.mark.parametrize("source", ["bool", *INTEGERS, *FLOATS])
+def test_casts_are_numpys(tools, source, target, rng):
+    array = values(source, rng)
+    got = convert(tools, source, target, array)
+    if source in FLOATS and target in INTEGERS:
+        defined = fits(array, target)
+        limits = np.iinfo(target)
+        assert (got[np.isnan(array)] == 0).all()
+        assert (got[~defined & (array > 0)] == limits.max).all()
+        assert (got[~defined & (array < 0)] == limits.min).all()
+        np.testing.assert_array_equal(got[defined], array[defined].astype(target))
+    else:
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(got, array.astype(target))
+    np.testing.assert_array_equal(bits(convert(tools, source, target, array, lanes=0)), bits(got))
+
+
+def test_float64_to_float16_rounds_once(tools, rng):
+    middle = 1.0 + 2.0**-11  # a tie between two float16; the tail is lost in float32
+    array = np.array(
+        [middle, middle + 2.0**-40, middle - 2.0**-40, 65519.999999999, 65520.0, 1e-8, 2.0**-25]
+    )
+    array = np.concatenate(
+        [array, -array, rng.normal(size=4096) * 2.0 ** rng.integers(-30, 20, 4096)]
+    )
+    with np.errstate(over="ignore"):
+        expected = array.astype(np.float16)
+    got = convert(tools, "float64", "float16", array)
+    np.testing.assert_array_equal(got.view(np.uint16), expected.view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("float32", "uint32"), ("int32", "float32"), ("float64", "int64"), ("int8", "uint8")],
+)
+def test_bitcasts_keep_the_bits(tools, source, target, rng):
+    array = values(source, rng)
+    got = convert(tools, source, target, array, function=spelling.bitcast)
+    np.testing.assert_array_equal(bits(got), bits(array.view(target)))
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "haswell"])
+@pytest.mark.parametrize("name", ["floor", "round", "multiply", "exp", "sin", "maximum"])
+def test_code_for_lesser_processors_gives_the_same(tools, cpu, name, rng):
+    if "x86_64" not in named(cpu).triple:
+        pytest.skip("the CPU names are those of x86-64")
+    arrays = operands(name, "float32", rng)
+    with np.errstate(all="ignore"):
+        expected = SCALARS[name].numpy(*arrays)
+    got = tools.scalar(name, "float32", len(arrays), "float32", machine=named(cpu))(*arrays)
+    assert distance(got, expected).max() <= 4

@@ -1,0 +1,169 @@
+"""The worker pool: every index exactly once, whoever calls, and after a fork."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from graphc.backends.llvm import jit, threads
+from graphc.backends.llvm.emitter import Module
+from graphc.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """`mark` adds one to each byte; `nested` calls `mark` in parallel for each row of 1000."""
+    module = Module()
+    f = module.function("mark", [("ptr", "bytes"), ("i64", "low"), ("i64", "high")])
+    data, low, high = f.parameters
+    with f.loop(low, high) as loop:
+        place = data.element(loop.index, "i8")
+        f.store(f.load(place, "i8") + 1, place)
+    f.ret()
+    f = module.function("nested", [("ptr", "context"), ("i64", "low"), ("i64", "high")])
+    context, low, high = f.parameters
+    data, state, run, mark = (f.load(context.element(k, "ptr"), "ptr") for k in range(4))
+    with f.loop(low, high) as loop:
+        row = data.element(loop.index * 1000, "i8")
+        count = f.constant(1000, "i64")
+        f.call(run, [state, mark, row, count, f.constant(7, "i64")])
+    f.ret()
+    return jit.compile_module(module.text(), ["mark", "nested"])
+
+
+@pytest.fixture(scope="module")
+def pool():
+    made = threads.Pool(3)
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 1000, 12345])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 100000])
+def test_every_index_exactly_once(pool, kernels, count, chunk):
+    seen = np.zeros(count + 8, np.uint8)
+    pool.run(kernels["mark"], seen.ctypes.data, count, chunk)
+    assert (seen[:count] == 1).all()
+    assert (seen[count:] == 0).all()
+
+
+def test_many_loops_of_random_sizes(pool, kernels, rng):
+    seen, expected = np.zeros(600, np.uint8), np.zeros(600, np.uint8)
+    for _ in range(3000):
+        count, chunk = int(rng.integers(1, 600)), int(rng.integers(1, 80))
+        pool.run(kernels["mark"], seen.ctypes.data, count, chunk)
+        expected[:count] += 1
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_nested_loops(pool, kernels):
+    seen = np.zeros(64 * 1000, np.uint8)
+    addresses = (seen.ctypes.data, pool.state, pool.parallel_for, kernels["mark"])
+    context = (ctypes.c_void_p * 4)(*addresses)
+    for _ in range(20):
+        pool.run(kernels["nested"], ctypes.addressof(context), 64, 1)
+    assert (seen == 20).all()
+
+
+def test_two_callers_at_once(pool, kernels):
+    seen = np.zeros((2, 500), np.uint8)
+
+    def call(row):
+        for _ in range(1000):
+            pool.run(kernels["mark"], row.ctypes.data, 500, 20)
+
+    callers = [threading.Thread(target=call, args=(row,)) for row in seen]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert (seen == 1000 % 256).all()
+
+
+def test_workers_start_once_and_stop(kernels):
+    pool = threads.Pool(4)
+    assert pool._workers is None
+    pool.ready()
+    pool.ready()
+    workers = pool._workers
+    assert len(workers) == 3
+    pool.stop()
+    assert not any(worker.is_alive() for worker in workers)
+    seen = np.zeros(100, np.uint8)
+    pool.run(kernels["mark"], seen.ctypes.data, 100, 3)
+    assert (seen == 1).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_parent_and_child_work_after_a_fork(pool, kernels):
+    def correct():
+        seen = np.zeros(1000, np.uint8)
+        for _ in range(50):
+            pool.run(kernels["mark"], seen.ctypes.data, 1000, 10)
+        return (seen == 50).all()
+
+    assert correct()
+    stopped = threading.Event()
+
+    def busy():
+        row = np.zeros(500, np.uint8)
+        while not stopped.is_set():
+            pool.run(kernels["mark"], row.ctypes.data, 500, 20)
+
+    other = threading.Thread(target=busy)
+    other.start()
+    try:
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # a deadlock ends the child, not the test run
+                os._exit(7 if correct() else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    finally:
+        stopped.set()
+        other.join()
+    assert correct()
+
+
+SCRIPT = """
+import numpy as np, threading
+from graphc.backends.llvm import jit, threads
+from graphc.backends.llvm.emitter import Module
+module = Module()
+f = module.function("idle", [("ptr", "context"), ("i64", "low"), ("i64", "high")])
+f.ret()
+idle = jit.compile_module(module.text(), ["idle"])["idle"]
+pool = threads.pool()
+def forever():
+    while True:
+        pool.run(idle, 0, 100, 1)
+threading.Thread(target=forever, daemon=True).start()
+for _ in range(100):
+    pool.run(idle, 0, 100, 1)
+print(pool.threads)
+"""
+
+
+def test_a_process_ends_while_threads_are_in_loops():
+    environment = {**os.environ, "GRAPHC_THREADS": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "3", "")
+
+
+def test_the_number_of_threads_is_checked(monkeypatch):
+    monkeypatch.setenv("GRAPHC_THREADS", "5")
+    assert threads.thread_count() == 5
+    for wrong in ("0", "-1", "many"):
+        monkeypatch.setenv("GRAPHC_THREADS", wrong)
+        with pytest.raises(UserError, match="GRAPHC_THREADS"):
+            threads.thread_count()
+    monkeypatch.delenv("GRAPHC_THREADS")
+    assert threads.thread_count() >= 1
