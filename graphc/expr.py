@@ -168,15 +168,16 @@ class Select(Expr):
 
 @dataclass(frozen=True)
 class Bounded(Expr):
-    """An index read from data, checked against ``0 <= index < extent``; a miss is a fault.
+    """An index that data decides, checked against ``0 <= index < extent``.
 
-    ``owner`` is whatever the reporter needs to name the op and its source line (a graph node); it
-    takes no part in comparisons.
+    A miss is a fault reported at ``owner``, whatever the reporter needs to name the op and its
+    source line. No owner means that a guard around the expression ensures the bounds: nothing is
+    checked, and lowering unwraps it (`without_promises`) once the index algebra has used them.
     """
 
     index: Expr
     extent: int
-    owner: object
+    owner: object = None
     dtype: DType = INT64
 
     def __eq__(self, other: object) -> bool:
@@ -420,3 +421,13 @@ def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:
             new = part if same else rebuild(part, children)
         done[id(part)] = new
     return done[id(expr)]
+
+
+def without_promises(expr: Expr) -> Expr:
+    """``expr`` with indices that guards keep in bounds put back in place of their promises."""
+
+    def unwrap(e: Expr) -> Expr | None:
+        promised = isinstance(e, Bounded) and e.owner is None
+        return without_promises(e.index) if promised else None  # type: ignore[attr-defined]
+
+    return substitute(expr, unwrap)

@@ -283,4 +283,4 @@ def retyped(op: Op, inputs: tuple[Node, ...], like: Node) -> Node:
 
 def as_array(value: Any, dtype: DType) -> Array:
     """``value`` as a C-contiguous NumPy array of ``dtype``."""
-    return np.ascontiguousarray(value, dtype.numpy)
+    return np.asarray(value, dtype.numpy, order="C")  # np.ascontiguousarray would lose rank 0

@@ -45,9 +45,7 @@ def _digest(key: str, data: bytes) -> bytes:
 
 
 class Cache:
-    """A folder of object code of at most `limit` bytes. Trouble with the disk is logged, once, and
-    never raised.
-    """
+    """A folder of at most `limit` bytes of code; trouble with the disk is logged, not raised."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
         self.folder, self.limit = folder, limit
@@ -128,9 +126,7 @@ class Cache:
         return data
 
     def _account(self, written: int) -> None:
-        """Look at the whole folder with the first entry of a process, then after every 64th of the
-        limit.
-        """
+        """Look at the whole folder at a process's first entry, then every 64th of the limit."""
         if self._written is None or self._written + written > self.limit // 64:
             self._evict()
             self._written = 0
@@ -138,9 +134,7 @@ class Cache:
             self._written += written
 
     def _evict(self) -> None:
-        """Delete what processes that died left behind, and the entries unused for longest, down to
-        nine tenths.
-        """
+        """Delete leftovers of dead processes, and the entries longest unused, to nine tenths."""
         found: list[tuple[float, int, Path]] = []
         now = time.time()
         for path in self.folder.iterdir():
@@ -185,9 +179,7 @@ def default() -> Cache | None:
 
 
 def fetch(key: str, make: Callable[[], bytes], machine: Machine | None = None) -> bytes:
-    """Code for `machine` from the default cache, or made; the machine and LLVM's version join the
-    key.
-    """
+    """Code for `machine` from the default cache, or made; `key` need not name the machine."""
     cache = default()
     if cache is None:
         return make()

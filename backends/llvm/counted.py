@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 
 class Loop:
-    """A counted loop being written: ``index``, the ``carried`` values of this round, the
-    ``results`` afterwards.
-    """
+    """A loop being written: this round's ``index`` and ``carried``, then the ``results``."""
 
     def __init__(
         self, emitter: Emitter, low: Value, high: Value, step: Value, carry: Sequence[Value]
@@ -65,21 +63,21 @@ class Loop:
         following = emitter.emit(f"add nsw {self.index.typed}, {self.step.name}", "i64")
         emitter.branch(following.compare("slt", self.high), self._body, self._exit)
         latch = emitter.last_block
-        for k, (phi, first, again) in enumerate(
-            zip(
-                (self.index, *self.carried),
-                (self.low, *self.first),
-                (following, *self._next),
-                strict=True,
-            )
-        ):
-            if again.base != phi.base or again.lanes != phi.lanes:
-                raise CompilerBug(f"a loop carries {phi.typed}, then {again.typed}")
-            arms = f"[ {first.name}, %{self._before} ], [ {again.name}, %{latch} ]"
-            emitter.lines[self._phis + k] = f"  {phi.name} = phi {phi.type} {arms}"
+        self._write_phis(following, latch)
         emitter.label(self._exit)
         self.results = list(self._next)
         if not self._runs:
-            before = (self._before, latch)
             pairs = zip(self.first, self._next, strict=True)
-            self.results = [emitter.phi(list(zip(values, before, strict=True))) for values in pairs]
+            self.results = [
+                emitter.phi([(first, self._before), (again, latch)]) for first, again in pairs
+            ]
+
+    def _write_phis(self, following: Value, latch: str) -> None:
+        """Fill in the lines that were kept free at the top of the body."""
+        phis = (self.index, *self.carried)
+        values = zip((self.low, *self.first), (following, *self._next), strict=True)
+        for place, (phi, (first, again)) in enumerate(zip(phis, values, strict=True), self._phis):
+            if again.base != phi.base or again.lanes != phi.lanes:
+                raise CompilerBug(f"a loop carries {phi.typed}, then {again.typed}")
+            arms = f"[ {first.name}, %{self._before} ], [ {again.name}, %{latch} ]"
+            self.emitter.lines[place] = f"  {phi.name} = phi {phi.type} {arms}"

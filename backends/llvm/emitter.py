@@ -1,37 +1,35 @@
-"""Writes LLVM IR as text: modules, functions, blocks, loops, memory. Instructions on values are in
-`value`.
+"""Writes LLVM IR as text: modules, functions, blocks, loops, memory; `value` has the instructions.
 
 Comes in: calls, in the order in which the code shall run. Goes out: the text of a module, for
 `jit.compile_module`. A separate step because text is cheap to append to, easy to look at, and keeps
 the code generators free of syntax.
 
-    module = Module(host()) f = module.function("axpy", [("ptr", "context"), ("i64", "low"), ("i64",
-    "high")]) context, low, high = f.parameters x, y = f.scoped([f.load(context.element(k, "ptr"),
-    "ptr") for k in range(2)])   # they do not overlap with f.loop(low, high, step=16) as loop:
-    # i64 index, low <= index < high
+    module = Module(host())
+    f = module.function("axpy", [("ptr", "context"), ("i64", "low"), ("i64", "high")])
+    context, low, high = f.parameters
+    pointers = [f.load(context.element(k, "ptr"), "ptr") for k in range(2)]
+    x, y = f.scoped(pointers)                                # they do not overlap
+    with f.loop(low, high, step=16) as loop:                 # i64 index, low <= index < high
         a = f.load(x.element(loop.index, "float"), "float", lanes=16)
         b = f.load(y.element(loop.index, "float"), "float", lanes=16)
         f.store(a.fma(2.0, b).maximum(0.0), y.element(loop.index, "float"))
     f.ret()
     text = module.text()
 
-    with f.loop(0, n, step=16, carry=[f.constant(0.0, "float", 16)]) as loop:        # a reduction
-        total = loop.carried[0] + f.load(x.element(loop.index, "float"), "float", lanes=16)
-        loop.carry(total)                                                           # for the next
-        round
-    sum = loop.results[0].reduce(lambda a, b: a + b)                                # valid after
-    the loop
+    zero = f.constant(0.0, "float", lanes=16)
+    with f.loop(0, n, step=16, carry=[zero]) as loop:        # a reduction
+        part = f.load(x.element(loop.index, "float"), "float", lanes=16)
+        loop.carry(loop.carried[0] + part)                   # for the next round
+    total = loop.results[0].reduce(lambda a, b: a + b)       # valid after the loop
 
-    with f.when(n.compare("sgt", 0)):                                               # a guarded
-    block
-        ...
-    v = f.either(index.compare("slt", n), lambda: f.load(p, "float"), lambda: f.constant(0.0,
-    "float")) tail = f.lanes_below(index, n, 16)                                               # <16
-    x i1>: index + lane < n a = f.load(p, "float", lanes=16, mask=tail)
-    # masked lanes read as 0 g = f.gather(x, indices, "float")
-    # vector of i32 or i64 indices table = f.table([1.0, 2.0], "double")
-    # constant array, a pointer local = f.alloca("float", 64)
-    # in the entry block
+    with f.when(n.compare("sgt", 0)):                        # a guarded block
+        f.store(total, y)
+    v = f.either(condition, lambda: f.load(p, "float"), lambda: f.constant(0.0, "float"))
+    tail = f.lanes_below(index, n, 16)                       # <16 x i1>: index + lane < n
+    a = f.load(p, "float", lanes=16, mask=tail)              # masked lanes read as 0
+    g = f.gather(x, indices, "float")                        # a vector of i32 or i64 indices
+    table = f.table([1.0, 2.0], "double")                    # constant array, a pointer
+    local = f.alloca("float", 64)                            # in the entry block
 """
 
 from __future__ import annotations
@@ -60,9 +58,7 @@ class Module:
         self._metadata: dict[str, str] = {}
 
     def declare(self, signature: str) -> None:
-        """Announce a function that is defined elsewhere, e.g. ``float @llvm.fabs.f32(float)``;
-        repeats are fine.
-        """
+        """Announce a function defined elsewhere, as ``float @f(float)``; repeats are fine."""
         self._declared[signature] = None
 
     def function(
@@ -110,9 +106,7 @@ def _symbol(signature: str) -> str:
 
 
 class Emitter:
-    """A function under construction. Code goes where `label` last pointed; ``block`` is the current
-    block.
-    """
+    """A function under construction; what is emitted goes to the current ``block``."""
 
     def __init__(
         self, module: Module, name: str, parameters: Parameters, returns: str, internal: bool
@@ -209,9 +203,7 @@ class Emitter:
         step: Value | int = 1,
         carry: Sequence[Value] = (),
     ) -> Loop:
-        """A loop over i64 ``low <= index < high`` by `step`; the bounds are compared as signed
-        numbers.
-        """
+        """A loop over i64 ``low <= index < high``, compared as signed numbers, by `step`."""
         first, limit, stride = (
             x if isinstance(x, Value) else self.constant(x, "i64") for x in (low, high, step)
         )
@@ -244,9 +236,7 @@ class Emitter:
     def call(
         self, function: str | Value, arguments: Sequence[Value], returns: str = "void"
     ) -> Value:
-        """Call a function by symbol (declared here) or by address; a void call's result must not be
-        used.
-        """
+        """Call by symbol (declared here) or address; a void call's result must not be used."""
         typed = ", ".join(argument.typed for argument in arguments)
         if isinstance(function, Value):
             target = function.name
@@ -267,9 +257,7 @@ class Emitter:
         return Value(self, f"%v{self._count}", "ptr")
 
     def scoped(self, pointers: Sequence[Value]) -> list[Value]:
-        """The pointers, with the promise that what is reached through one is not reached through
-        another.
-        """
+        """The pointers, promised to reach none of each other's memory."""
         endings = self.module.scopes(len(pointers)) if len(pointers) > 1 else [""]
         return [Value(self, p.name, "ptr", 0, s) for p, s in zip(pointers, endings, strict=True)]
 
@@ -305,9 +293,7 @@ class Emitter:
         align: int = 0,
         stream: bool = False,
     ) -> None:
-        """Write a scalar or a vector. `stream` goes round the caches and needs `align` to be the
-        vector's size.
-        """
+        """Write a scalar or vector; `stream` goes round the caches and needs full `align`."""
         if value.base == "i1":
             value = value.convert("zext", "i8")
         align = align or natural_alignment(value.base)
@@ -323,9 +309,7 @@ class Emitter:
         self.effect(f"call void {name}({arguments}){pointer.scope}")
 
     def gather(self, pointer: Value, index: Value, base: str, mask: Value | None = None) -> Value:
-        """Elements at the indices, lane by lane; a scalar index is a plain load. Masked lanes read
-        as 0.
-        """
+        """Elements at the indices, one for each lane; masked lanes read as 0."""
         address = pointer.element(index, base)
         if not address.lanes:
             return self.load(address, base)

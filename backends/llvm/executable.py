@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.backends.llvm import cache, jit
-from graphc.backends.llvm.driver import driver
+from graphc.backends.llvm.driver import STEP, driver
 from graphc.backends.llvm.emit import KernelCode, buffers_of, emit, owners_of
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.schedule import schedule
@@ -115,25 +116,49 @@ class Executable:
             for address, extent, size in zip(compiled.addresses, code.extents, code.grains, strict=True):
                 steps += [address, ctypes.addressof(table), max(extent, 1), size]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
-        self.count = len(steps) // 4
+        self.count = len(steps) // STEP
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run on dense arrays of the right types, in the order of the graph's inputs."""
         with self.lock:
-            slots = self.slots
-            for slot, array in zip(self.input_slots, arrays, strict=True):
-                if slot is not None:
-                    slots[slot] = array.ctypes.data
-            outputs = []
-            for slot, shape, dtype in self.output_slots:
-                outputs.append(np.empty(shape, dtype))
-                slots[slot] = outputs[-1].ctypes.data
-            self.driver(
-                ctypes.addressof(self.steps), self.count, self.pool.state, self.pool.parallel_for
-            )
+            outputs = self._bind(arrays)
+            self._execute(0, self.count)
             if self.has_faults and self.faults.any():
                 raise self._fault()
         return outputs
+
+    def _bind(self, arrays: Sequence[Array]) -> list[Array]:
+        """Point the slots at the inputs and at fresh outputs, which go out."""
+        slots = self.slots
+        for slot, array in zip(self.input_slots, arrays, strict=True):
+            if slot is not None:
+                slots[slot] = array.ctypes.data
+        outputs = []
+        for slot, shape, dtype in self.output_slots:
+            outputs.append(np.empty(shape, dtype))
+            slots[slot] = outputs[-1].ctypes.data
+        return outputs
+
+    def _execute(self, first: int, count: int) -> None:
+        start = ctypes.addressof(self.steps) + 8 * STEP * first
+        self.pool.ready()
+        self.driver(start, count, self.pool.state, self.pool.parallel_for)
+
+    def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
+        """The median seconds of each kernel, run one after another ``repeats`` times; updates are applied."""
+        phases = [len(c.addresses) for c in self.compiled]
+        seconds = np.zeros((repeats, len(phases)))
+        with self.lock:
+            outputs = self._bind(arrays)
+            for line in seconds:
+                first = 0
+                for kernel, count in enumerate(phases):
+                    start = time.perf_counter()
+                    self._execute(first, count)
+                    line[kernel] = time.perf_counter() - start
+                    first += count
+            del outputs
+        return [float(x) for x in np.median(seconds, axis=0)] if repeats else []
 
     def _fault(self) -> UserError:
         """The error of the first checked index that missed."""

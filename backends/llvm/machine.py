@@ -65,9 +65,7 @@ class Machine:
 
     @property
     def has_fma(self) -> bool:
-        """Whether a fused multiply-add is one instruction; otherwise LLVM would call the C library
-        for it.
-        """
+        """Whether a fused multiply-add is one instruction, and no call of the C library."""
         return self.has("fma") or self.architecture == "aarch64"
 
     @property
@@ -77,9 +75,7 @@ class Machine:
 
     @property
     def pause(self) -> str:
-        """The intrinsic call that tells the core it is spinning: inline assembly would need a
-        parser for it.
-        """
+        """What tells the core that it is spinning; inline assembly would need a parser."""
         if self.architecture == "x86_64":
             return "call void @llvm.x86.sse2.pause()"
         if self.architecture == "aarch64":

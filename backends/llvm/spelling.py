@@ -1,5 +1,4 @@
-"""How LLVM spells the scalar functions: one table from graphc's name to instructions, and the
-casts.
+"""How LLVM spells the scalar functions: one table from name to instructions, and the casts.
 
 Comes in: a dtype (that of the operands) and values in registers, scalar or vector. Goes out: the
 value of the result. A separate step because this table is all that a new scalar function touches in
@@ -95,9 +94,7 @@ def _divide_unsigned(a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def _divide_signed(a: Value, b: Value) -> tuple[Value, Value]:
-    """Quotient and remainder of floor division; the least integer by -1 wraps, a zero divisor gives
-    0.
-    """
+    """Floor quotient and remainder; least / -1 wraps, a zero divisor gives 0 and 0."""
     a, b = a.pair(b)
     least = -(1 << (WIDTH[a.base] - 1))
     zero, wraps = b.compare("eq", 0), b.compare("eq", -1) & a.compare("eq", least)
@@ -118,9 +115,7 @@ def _remainder(a: Value, b: Value) -> Value:
 
 
 def _floor_divide(a: Value, b: Value) -> Value:
-    """floor(a / b) without the rounding error of the quotient: by way of the exact remainder, as
-    NumPy does.
-    """
+    """floor(a / b) by way of the exact remainder, as NumPy does; a / b may round up."""
     rest, ratio = a.binary("frem", b), a / b
     quotient = (a - rest) / b
     other_side = rest.compare("olt", 0.0) ^ b.compare("olt", 0.0)
@@ -310,9 +305,7 @@ def _from_integer(value: Value, source: DType, target: DType) -> Value:
 
 
 def cast(emitter: Emitter, source: DType, target: DType, value: Value) -> Value:
-    """The number as another dtype: floats are cut towards zero and saturate, NaN gives 0, integers
-    wrap.
-    """
+    """The number in another dtype: floats are cut and saturate, NaN gives 0, integers wrap."""
     if source == target:
         return value
     if source.kind == "float":

@@ -34,8 +34,7 @@ from graphc.errors import UserError
 log = logging.getLogger("graphc.threads")
 
 SPIN = 2000
-"""Pauses before a worker goes to sleep, and of the caller before it yields: about 40 microseconds.
-"""
+"""Pauses before a worker goes to sleep, and before a waiting caller yields its core."""
 
 # Offsets of the fields. What different threads write often stands on its own cache line; the mutex
 # and the condition variable have 128 bytes each, which is enough for every C library.
@@ -280,9 +279,7 @@ class Pool:
 
 
 def thread_count() -> int:
-    """GRAPHC_THREADS, else the cores this process may use. Raises `UserError` GC0104 for less than
-    one.
-    """
+    """GRAPHC_THREADS, else the cores this process may use; `UserError` GC0104 below one."""
     asked = os.environ.get("GRAPHC_THREADS", "")
     if asked:
         if not asked.isdecimal() or int(asked) < 1:

@@ -58,6 +58,11 @@ class Contraction:
         return self.swapped.rows
 
     @property
+    def batch(self) -> list[Iter]:
+        """Indices that move both operands."""
+        return [i for i in self.kernel.iters if self.moves(self.first, i) and self.moves(self.second, i)]
+
+    @property
     def depth(self) -> int:
         """Products per sum."""
         return math.prod(i.extent for i in self.total.iters)
@@ -92,15 +97,18 @@ def _affine(kernel: Kernel, first: Expr, second: Expr, total: Reduce) -> bool:
 
 @dataclass(frozen=True)
 class Tile:
-    """One way to run a contraction: which index is jammed (``height`` of it at a time), which fills the lanes.
+    """One way to run a contraction, and an estimate of its cycles.
 
-    ``vectors`` is the tile's width in registers; in "inner" mode the width of the tile in columns.
+    ``height`` values of ``row`` and ``width`` values of ``column`` are computed together, and
+    neighbours of ``lane`` fill ``vectors`` registers each.
     """
 
     mode: str
     contraction: Contraction
     row: Iter | None
     height: int
+    column: Iter | None
+    width: int
     lane: Iter
     vectors: int
     cycles: float
@@ -129,39 +137,58 @@ def _points(c: Contraction, *without: Iter | None) -> int:
 def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
     for lane in c.columns:
         contiguous = c.moves(c.second, lane) == 1
-        far = _panel_bytes(c) > NEAR and _repeats(c, lane) > 1
-        store = _store_cycles(c, lane)
+        panel = lane.extent * math.prod(i.extent for i in c.total.iters if c.moves(c.second, i))
+        near = panel * c.total.dtype.bytes <= NEAR or math.prod(i.extent for i in c.rows) == 1
+        copied = panel * math.prod(i.extent for i in c.columns + c.batch if i is not lane)
         for row in c.rows or [None]:
-            for vectors in (1, 2, 3, 4):
-                if vectors > -(-lane.extent // lanes):
+            for vectors in (1, 2, 4):  # LLVM splits other counts badly
+                if vectors > 1 and vectors > -(-lane.extent // lanes):
                     continue
-                extent = row.extent if row else 1
-                height = _even(extent, (registers - 1 - vectors) // vectors)
-                whole, rest = divmod(lane.extent, lanes * vectors)
-                edge = -(-rest // lanes)
-                per_k = whole * _cycles(height, vectors) + edge * (_cycles(height, 1) + 1)
-                tiles = _points(c, row, lane) * -(-extent // height)
-                cycles = tiles * (c.depth * per_k + store * height * -(-lane.extent // lanes) + 20)
-                if contiguous and not far:
-                    yield Tile("columns", c, row, height, lane, vectors, cycles)
+                if contiguous and near:
+                    yield from _in_place(c, row, lane, vectors, lanes, registers)
                 else:
-                    copy = (0.3 if contiguous else 2.5) * math.prod(c.second.buffer.shape)
-                    yield Tile("packed", c, row, height, lane, vectors, cycles + copy + 2000)
+                    copy = (0.3 if contiguous else 2.5) * copied + 2000
+                    height = _even(_extent(row), (registers - 1 - vectors) // vectors)
+                    cycles = _column_cycles(c, (row, height), (None, 1), (lane, vectors, lanes))
+                    yield Tile("packed", c, row, height, None, 1, lane, vectors, cycles + copy)
+
+
+def _in_place(
+    c: Contraction, row: Iter | None, lane: Iter, vectors: int, lanes: int, registers: int
+) -> Iterator[Tile]:
+    """Tiles of one row index by one more column index, which helps where rows are few."""
+    for column in (None, *(i for i in c.columns if i is not lane)):
+        for most in (1,) if column is None else (2, 3, 4, 6):
+            width = _even(_extent(column), most)
+            height = _even(_extent(row), (registers - 1 - width * vectors) // (width * vectors))
+            cycles = _column_cycles(c, (row, height), (column, width), (lane, vectors, lanes))
+            yield Tile("columns", c, row, height, column, width, lane, vectors, cycles)
+
+
+def _extent(iterator: Iter | None) -> int:
+    return iterator.extent if iterator is not None else 1
+
+
+def _column_cycles(
+    c: Contraction,
+    down: tuple[Iter | None, int],
+    across: tuple[Iter | None, int],
+    along: tuple[Iter, int, int],
+) -> float:
+    """Cycles of all tiles: ``down`` and ``across`` are index and size, ``along`` lane, vectors, lanes."""
+    (row, height), (column, width), (lane, vectors, lanes) = down, across, along
+    whole, rest = divmod(lane.extent, lanes * vectors)
+    edge = -(-rest // lanes)
+    per_k = whole * _cycles(height, width * vectors) + edge * (_cycles(height, width) + 1)
+    tiles = _points(c, row, column, lane)
+    tiles *= -(-_extent(row) // height) * -(-_extent(column) // width)
+    store = _store_cycles(c, lane) * height * width * -(-lane.extent // lanes)
+    return tiles * (c.depth * per_k + store + 20)
 
 
 def _cycles(height: int, vectors: int) -> float:
     """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain."""
     return max(height * vectors, 0.5 * height + vectors, 4.0)
-
-
-def _panel_bytes(c: Contraction) -> int:
-    """What the columns' operand spans for one point of the batch."""
-    used = (*c.columns, *c.total.iters)
-    return c.total.dtype.bytes * math.prod(i.extent for i in used if c.moves(c.second, i))
-
-
-def _repeats(c: Contraction, lane: Iter) -> int:
-    return math.prod(i.extent for i in c.rows)
 
 
 def _store_cycles(c: Contraction, lane: Iter) -> float:
@@ -170,20 +197,21 @@ def _store_cycles(c: Contraction, lane: Iter) -> float:
 
 
 def _inner_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
-    """Tiles whose lanes run along an inner index; a column index is jammed too."""
+    """Tiles whose lanes run along an inner index; lanes are summed up once per tile."""
     for lane in c.total.iters:
         if c.moves(c.first, lane) != 1 or c.moves(c.second, lane) != 1:
             continue
+        vectors = -(-lane.extent // lanes) + (lane.extent % lanes > 0)
         for row in c.rows or [None]:
             for column in c.columns or [None]:
-                width = _even(column.extent if column else 1, 5)
-                height = _even(row.extent if row else 1, (registers - 2 - width) // width)
+                width = _even(_extent(column), 5)
+                height = _even(_extent(row), (registers - 2 - width) // width)
                 tiles = _points(c, row, column)
-                tiles *= -(-(row.extent if row else 1) // height) * -(-(column.extent if column else 1) // width)
-                steps = c.depth // lane.extent * (-(-lane.extent // lanes) + (lane.extent % lanes > 0))
+                tiles *= -(-_extent(row) // height) * -(-_extent(column) // width)
                 per_step = max(height * width, height + width, 4.0)
+                steps = c.depth // lane.extent * vectors
                 cycles = tiles * (steps * per_step + height * width * 14 + 30)
-                yield Tile("inner", c, row, height, lane, width, cycles)
+                yield Tile("inner", c, row, height, column, width, lane, 1, cycles)
 
 
 # Writing ----------------------------------------------------------------------------------------------------------
@@ -193,12 +221,8 @@ def tiled(kernel: Kernel, machine: Machine) -> tuple[Statement, ...] | None:
     tile = choose(contraction, machine) if contraction is not None and contraction.depth else None
     if tile is None:
         return None
-    lanes = machine.vector_bytes // tile.contraction.total.dtype.bytes
-    if tile.mode == "inner":
-        return _Inner(tile, lanes).phases()
-    if tile.mode == "packed":
-        return _Packed(tile, tile.vectors * lanes).phases()
-    return _Columns(tile, tile.vectors * lanes).phases()
+    lanes = machine.vector_bytes // tile.contraction.total.dtype.bytes * tile.vectors
+    return (_Packed if tile.mode == "packed" else _Tiled)(tile, lanes).phases()
 
 
 def _regions(extent: int, size: int) -> list[tuple[int, int, int]]:
@@ -208,51 +232,85 @@ def _regions(extent: int, size: int) -> list[tuple[int, int, int]]:
     return found + ([(count * size, 1, rest)] if rest else [])
 
 
-class _Columns:
-    """Lanes along a column index, in place."""
+Region = tuple[int, int, int]
+
+
+class _Tiled:
+    """Writes a tile's loops, operands in place."""
 
     def __init__(self, tile: Tile, lanes: int) -> None:
         self.tile, self.c, self.lanes = tile, tile.contraction, lanes
         self.second: Load = self.c.second
 
     def outer(self) -> list[Iter]:
-        return [i for i in self.c.kernel.iters if i not in (self.tile.row, self.tile.lane)]
+        """The indices that are neither jammed nor in the lanes."""
+        tile = self.tile
+        return [i for i in self.c.kernel.iters if i not in (tile.row, tile.column, tile.lane)]
 
     def phases(self) -> tuple[Statement, ...]:
-        nest = Nest()
+        nest, tile = Nest(), self.tile
         for iterator in self.outer():
             nest.open(iterator, "parallel")
-        for start, count, height in self.row_regions():
-            self.region(nest, start, count, height)
+        for down in _regions(_extent(tile.row), tile.height):
+            for across in _regions(_extent(tile.column), tile.width):
+                self.region(nest, down, across)
         return nest.close_all()
 
-    def row_regions(self) -> list[tuple[int, int, int]]:
-        return _regions(self.tile.row.extent if self.tile.row else 1, self.tile.height)
-
-    def region(self, nest: Nest, start: int, count: int, height: int) -> None:
+    def region(self, nest: Nest, down: Region, across: Region) -> None:
+        """All tiles of one size."""
         depth = nest.depth_now
-        block = Iter(count)
-        if count > 1:
-            nest.open(block, "parallel")
-        nest.open(self.tile.lane, "vector", self.lanes)
-        self.micro(nest, [_row(block, count, start, height, k) for k in range(height)])
+        places: list[list[Expr]] = []
+        for start, count, size in (down, across):
+            block = Iter(count)
+            if count > 1:
+                nest.open(block, "parallel")
+            places.append([_row(block, count, start, size, k) for k in range(size)])
+        if self.tile.mode != "inner":
+            nest.open(self.tile.lane, "vector", self.lanes)
+        self.micro(nest, *places)
         nest.close(nest.depth_now - depth)
 
-    def micro(self, nest: Nest, rows: Sequence[Expr], renamed: dict[Expr, Expr] | None = None) -> None:
-        """Accumulators for every row, the inner loops, then what becomes of the sums."""
-        c, renamed = self.c, renamed or {}
+    def micro(
+        self,
+        nest: Nest,
+        rows: Sequence[Expr],
+        columns: Sequence[Expr],
+        renamed: dict[Expr, Expr] | None = None,
+    ) -> None:
+        """Accumulators for every row and column, the inner loops, then what becomes of the sums."""
+        c, depth = self.c, nest.depth_now
+        at = [[self.place(r, s, renamed) for s in columns] for r in rows]
         zero = identity("add", c.total.dtype)
-        at = [{**renamed, self.tile.row: row} if self.tile.row else dict(renamed) for row in rows]
-        sums = [nest.define(zero, nest.depth_now) for _ in rows]
-        for inner in c.total.iters:
-            nest.open(inner, "serial")
-        column = nest.define(_at(self.second, renamed), nest.depth_now)
-        for place, total in zip(at, sums, strict=True):
-            product = Apply("multiply", (_at(c.first, place), column), c.total.dtype)
-            nest.append(Accumulate(total, "add", product))
-        nest.close(len(c.total.iters))
-        for place, total in zip(at, sums, strict=True):
-            finish(nest, c, place, total)
+        sums = [[nest.define(zero, depth) for _ in columns] for _ in rows]
+        self.open_inner(nest)
+        firsts = [nest.define(_at(c.first, line[0]), nest.depth_now) for line in at]
+        seconds = [nest.define(_at(self.second, place), nest.depth_now) for place in at[0]]
+        for first, line in zip(firsts, sums, strict=True):
+            for second, total in zip(seconds, line, strict=True):
+                product = Apply("multiply", (first, second), c.total.dtype)
+                nest.append(Accumulate(total, "add", product))
+        nest.close(nest.depth_now - depth)
+        for places, line in zip(at, sums, strict=True):
+            for place, total in zip(places, line, strict=True):
+                finish(nest, c, place, total)
+
+    def open_inner(self, nest: Nest) -> None:
+        """The loops of the sum; lanes outermost, so that they are summed up once."""
+        inner = list(self.c.total.iters)
+        if self.tile.mode == "inner":
+            inner.remove(self.tile.lane)
+            nest.open(self.tile.lane, "vector", self.lanes)
+        for iterator in inner:
+            nest.open(iterator, "serial")
+
+    def place(self, row: Expr, column: Expr, renamed: dict[Expr, Expr] | None) -> dict[Expr, Expr]:
+        """What the jammed indices are at one row and column of the tile."""
+        found = dict(renamed or {})
+        if self.tile.row is not None:
+            found[self.tile.row] = row
+        if self.tile.column is not None:
+            found[self.tile.column] = column
+        return found
 
 
 def _row(block: Iter, count: int, start: int, height: int, k: int) -> Expr:
@@ -279,7 +337,7 @@ def finish(nest: Nest, c: Contraction, place: dict[Expr, Expr], total: Local) ->
         nest.append(Put(store.buffer, (substitute(store.index[0], replaced),), value))
 
 
-class _Packed(_Columns):
+class _Packed(_Tiled):
     """Lanes along a column index, after the columns' operand was copied into panels of the tile's width."""
 
     def __init__(self, tile: Tile, lanes: int) -> None:
@@ -300,23 +358,23 @@ class _Packed(_Columns):
             work.open(panel, "parallel")
             lane = Iter(width)
             place: dict[Expr, Expr] = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
-            self.second = Load(self.scratch, (self.place(panel, lane, start),))
-            for first, blocks, height in self.row_regions():
-                self.rows(work, first, blocks, height, lane, place)
+            self.second = Load(self.scratch, (self.panel_place(panel, lane, start),))
+            for down in _regions(_extent(self.tile.row), self.tile.height):
+                self.rows(work, down, lane, place)
             work.close(work.depth_now)
         return (*packing.close_all(), *work.close_all())
 
-    def rows(
-        self, nest: Nest, start: int, count: int, height: int, lane: Iter, place: dict[Expr, Expr]
-    ) -> None:
+    def rows(self, nest: Nest, down: Region, lane: Iter, place: dict[Expr, Expr]) -> None:
+        start, count, height = down
         block = Iter(count)
         if count > 1:
             nest.open(block, "serial")
         nest.open(lane, "vector", self.lanes)
-        self.micro(nest, [_row(block, count, start, height, k) for k in range(height)], place)
+        rows = [_row(block, count, start, height, k) for k in range(height)]
+        self.micro(nest, rows, [Lit(0, INT64)], place)
         nest.close(2 if count > 1 else 1)
 
-    def place(self, panel: Expr, lane: Expr, start: int) -> Expr:
+    def panel_place(self, panel: Expr, lane: Expr, start: int) -> Expr:
         """The offset in the panels of the column ``start + panel * lanes + lane`` at the current inner indices."""
         offset: Expr = Lit(0, INT64)
         for iterator in self.batch:
@@ -333,69 +391,9 @@ class _Packed(_Columns):
             nest.open(iterator, "parallel")
         nest.open(lane, "vector")
         column = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
-        nest.append(Put(self.scratch, (self.place(panel, lane, start),), _at(self.c.second, dict(column))))
+        nest.append(Put(self.scratch, (self.panel_place(panel, lane, start),), _at(self.c.second, dict(column))))
         nest.close(len(loops) + 1)
 
 
 def _plus(e: Expr, constant: int) -> Expr:
     return e + constant if constant else e
-
-
-class _Inner:
-    """Lanes along an inner index; rows and columns are both jammed and every accumulator is summed up at the end."""
-
-    def __init__(self, tile: Tile, lanes: int) -> None:
-        self.tile, self.c, self.lanes = tile, tile.contraction, lanes
-        columns = self.c.columns
-        self.column = columns[0] if columns else None
-        for column in columns:
-            if _even(column.extent, 5) == tile.vectors:
-                self.column = column
-
-    def phases(self) -> tuple[Statement, ...]:
-        nest, tile = Nest(), self.tile
-        for iterator in self.c.kernel.iters:
-            if iterator not in (tile.row, self.column):
-                nest.open(iterator, "parallel")
-        for start, count, height in _regions(tile.row.extent if tile.row else 1, tile.height):
-            for left, across, width in _regions(self.column.extent if self.column else 1, tile.vectors):
-                self.region(nest, (start, count, height), (left, across, width))
-        return nest.close_all()
-
-    def region(self, nest: Nest, down: tuple[int, int, int], across: tuple[int, int, int]) -> None:
-        depth = nest.depth_now
-        places: list[list[Expr]] = []
-        for start, count, size in (down, across):
-            block = Iter(count)
-            if count > 1:
-                nest.open(block, "parallel")
-            places.append([_row(block, count, start, size, k) for k in range(size)])
-        self.micro(nest, *places)
-        nest.close(nest.depth_now - depth)
-
-    def micro(self, nest: Nest, rows: Sequence[Expr], columns: Sequence[Expr]) -> None:
-        c, lane = self.c, self.tile.lane
-        zero = identity("add", c.total.dtype)
-        sums = [[nest.define(zero, nest.depth_now) for _ in columns] for _ in rows]
-        inner = [i for i in c.total.iters if i is not lane]
-        nest.open(lane, "vector", self.lanes)  # outermost, so that lanes are summed up once
-        for iterator in inner:
-            nest.open(iterator, "serial")
-        firsts = [nest.define(_at(c.first, self.place(r, None)), nest.depth_now) for r in rows]
-        seconds = [nest.define(_at(c.second, self.place(None, s)), nest.depth_now) for s in columns]
-        for first, line in zip(firsts, sums, strict=True):
-            for second, total in zip(seconds, line, strict=True):
-                product = Apply("multiply", (first, second), c.total.dtype)
-                nest.append(Accumulate(total, "add", product))
-        nest.close(len(inner) + 1)
-        for row, line in zip(rows, sums, strict=True):
-            for column, total in zip(columns, line, strict=True):
-                finish(nest, c, self.place(row, column), total)
-
-    def place(self, row: Expr | None, column: Expr | None) -> dict[Expr, Expr]:
-        found: dict[Expr, Expr] = {}
-        if self.tile.row is not None and row is not None:
-            found[self.tile.row] = row
-        if self.column is not None and column is not None:
-            found[self.column] = column
-        return found

@@ -4,10 +4,10 @@ Comes in: values of float32 or float64, scalar or vector. Goes out: the function
 scalar and vector code give the same bits. Apart from `vector_math` because its theme is another:
 reducing an angle.
 
-Largest errors in float32, in units in the last place, for every finite operand; the tests hold to
-them:
+Largest errors in float32, in units in the last place, measured on millions of operands of every
+size (not proved); the tests hold to them, with and without fused multiply-add:
 
-    sin 1.6  cos 1.6  tan 3.5  arcsin 2.5  arccos 2  arctan 2  arctan2 3
+    sin 1.6  cos 1.6  tan 2  arcsin 2.5  arccos 2  arctan 2  arctan2 2
 
 In float64 all of them call the C library lane by lane. Sources: Muller, "Elementary Functions",
 chapter 11 (reduction); Payne and Hanek, 1983 (large angles).
@@ -65,15 +65,22 @@ def _sin_cos(r: Value) -> tuple[Value, Value]:
 
 def _turn(x: Value, r: Value, q: Value, name: str) -> Value:
     """The function of the whole angle from the reduced one and its quadrant."""
-    sine, cosine = _sin_cos(r)
     if name == "cos":
         q = q + 1
     even = (q & 1).compare("eq", 0)
     if name == "tan":
-        y = even.select(sine, -cosine) / even.select(cosine, sine)
+        y = _quotient(r, even)
     else:
+        sine, cosine = _sin_cos(r)
         y = (even.select(sine, cosine).bits() ^ ((q & 2) << 30)).floats()
     return y if name == "cos" else x.compare("oeq", 0.0).select(x, y)
+
+
+def _quotient(r: Value, even: Value) -> Value:
+    """tan of r or, in odd quadrants, -1 / tan; in float64, as three float32 roundings add up."""
+    sine, cosine = _sin_cos(r.convert("fpext", "double"))
+    y = even.select(sine, -cosine) / even.select(cosine, sine)
+    return y.convert("fptrunc", "float")
 
 
 def _circular(x: Value, name: str) -> Value:

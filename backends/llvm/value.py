@@ -61,9 +61,7 @@ _NANS = tuple(literal(math.nan, base) for base in FLOATS)
 
 
 class Value:
-    """One SSA value: its name in the text, base type and lanes; ``scope`` is the alias scope of a
-    pointer.
-    """
+    """One SSA value: name in the text, base type, lanes, and of a pointer the alias ``scope``."""
 
     __slots__ = ("base", "emitter", "lanes", "name", "scope")
 
@@ -162,9 +160,7 @@ class Value:
     def _folding(
         self, floats: str, integers: str, other: Value | float, fold: Callable[[int, int], int]
     ) -> Value:
-        """The instruction, or for two integer literals its result: index arithmetic is full of
-        those.
-        """
+        """The instruction, or the number that comes of two literals: indices have many."""
         if self.base in FLOATS:
             return self.binary(floats, other)
         a, b = self.number, other.number if isinstance(other, Value) else other
@@ -206,9 +202,7 @@ class Value:
 
     # Comparisons and choice -----------------------------------------------------------------------
     def compare(self, predicate: str, other: Value | float) -> Value:
-        """An i1 for each lane, by LLVM's predicate: eq ne slt ult ...; oeq olt une uno ord ... for
-        floats.
-        """
+        """An i1 for each lane, by LLVM's predicate: eq slt ult ..., for floats oeq olt une ..."""
         a, b = self.pair(other)
         kind = "fcmp" if a.base in FLOATS else "icmp"
         text = f"{kind} {predicate} {type_text(a.base, a.lanes)} {a.name}, {b.name}"
@@ -249,9 +243,7 @@ class Value:
         return self.convert("bitcast", FLOAT_OF[self.base])
 
     def saturated(self, base: str, *, signed: bool) -> Value:
-        """A float as an integer, cut towards zero; what does not fit goes to the nearest end, NaN
-        to 0.
-        """
+        """A float cut to an integer; beyond the range it takes the nearest end, NaN gives 0."""
         operation = "fptosi" if signed else "fptoui"
         name = f"@llvm.{operation}.sat.{suffix(base, self.lanes)}.{suffix(self.base, self.lanes)}"
         self.emitter.module.declare(f"{type_text(base, self.lanes)} {name}({self.type})")
@@ -301,9 +293,7 @@ class Value:
         return self._extreme("olt", "ogt", other)
 
     def _extreme(self, loses: str, wins: str, other: Value | float) -> Value:
-        """Compares and selects: one vector instruction beside a number, three beside a value that
-        may be NaN.
-        """
+        """One vector instruction beside a number, three beside a value that may be NaN."""
         a, b = self.pair(other)
         if b.is_literal and not any(nan in b.name for nan in _NANS):
             return a.compare(loses, b).select(b, a)
@@ -338,9 +328,7 @@ class Value:
         return self.emitter.emit(f"call i1 {name}({self.typed})", "i1")
 
     def element(self, index: Value | int, base: str) -> Value:
-        """The address `index` elements of `base` behind this pointer; a vector of indices gives one
-        of addresses.
-        """
+        """The address of an element, counted in `base`; vector indices give vector addresses."""
         position = index if isinstance(index, Value) else self.emitter.constant(index, "i64")
         if position.number == 0:
             return self

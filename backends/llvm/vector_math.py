@@ -4,14 +4,15 @@ Comes in: values of float32 or float64, scalar or vector. Goes out: the function
 scalar and vector code give the same bits. A separate step because LLVM would call the C library
 once for every lane.
 
-Largest errors in units in the last place (ULP), all special values included; the tests hold to the
-float32 bounds:
+Largest errors in float32, in units in the last place (ULP), measured on millions of operands of
+every size (not proved); the tests hold to them, with and without fused multiply-add:
 
-    exp 1.1  exp2 1.5  expm1 2  log 1  log2 0.51  log10 0.51  log1p 0.51  tanh 2.5  sinh 2.5  cosh 2
-    sigmoid 2.5 softplus 2  erf 1.2  pow 0.51  arcsinh arccosh arctanh 0.51
+    exp 1.1    exp2 1.5   expm1 2       sinh 2.5   cosh 2   tanh 2.5   sigmoid 2.5
+    log 1      log2 0.51  log10 0.51    log1p 0.51          softplus 2
+    pow 0.51   erf 1.2    arcsinh 0.51  arccosh 0.51        arctanh 0.51
 
-In float64 everything here is ours and below 4 ULP, but `erf` and `pow`, which call the C library
-lane by lane.
+In float64 everything here is ours and was measured below 3 ULP, but `erf` and `pow`, which call the
+C library lane by lane.
 
 Methods are the classical ones: Cody and Waite's reduction, fdlibm's arrangement of the logarithm;
 polynomials are in `coefficients`. Integers come out of floats by adding a magic number, never by a
@@ -30,9 +31,7 @@ from graphc.backends.llvm.value import Value
 _MAGIC = {"float": (12582912.0, 0x4B400000), "double": (6755399441055744.0, 0x4338000000000000)}
 _BIAS = {"i32": (127, 23), "i64": (1023, 52)}
 _ROOT_HALF = {"i32": 0x3F3504F3, "i64": 0x3FE6A09E667F3BCD}
-"""The bits of sqrt(1/2): mantissas are taken between it and sqrt(2), so that log(1) has no
-cancellation.
-"""
+"""The bits of sqrt(1/2); mantissas from there to sqrt(2) keep log(1) from cancelling."""
 
 
 # Building blocks ----------------------------------------------------------------------------------
@@ -102,9 +101,7 @@ def power_of_two(exponent: Value) -> Value:
 
 
 def _scale(x: Value, exponent: Value) -> Value:
-    """x * 2^exponent in two steps, so that only the last one can round, overflow or become
-    denormal.
-    """
+    """x * 2^exponent in two steps, of which only the last can round or overflow."""
     half = exponent.ashr(1)
     return x * power_of_two(half) * power_of_two(exponent - half)
 
@@ -240,9 +237,7 @@ def log10(x: Value) -> Value:
 
 
 def log1p(x: Value) -> Value:
-    """log(1 + x): what the sum 1 + x loses goes back into f. Source of the sum: Knuth, TAOCP 2,
-    4.2.2, theorem B.
-    """
+    """log(1 + x); what the sum loses goes back into f (Knuth, TAOCP 2, 4.2.2, theorem B)."""
     if x.base == "float":
         return in_double(log1p, x)
     total = x + 1.0
@@ -317,9 +312,7 @@ def erf(x: Value) -> Value:
 
 
 def pow(x: Value, y: Value) -> Value:
-    """x^y with the special cases of IEEE 754-2019, section 9.2.1; in float32 through float64,
-    rounded once.
-    """
+    """x^y with the special cases of IEEE 754-2019, section 9.2.1; float32 rounds once."""
     x, y = x.pair(y)
     if x.base == "double":
         return library("pow", x, y)

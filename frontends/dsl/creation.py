@@ -85,7 +85,8 @@ def _steps(first: Any, last: Any, step: Any) -> Size:
                 fix="write gc.arange(n) * step + start",
             )
         return size(last)
-    return max(0, int(math.ceil((last - first) / step)))
+    count: int = math.ceil((last - first) / step)
+    return max(0, count)
 
 
 @at_user_line

@@ -1,4 +1,4 @@
-"""From tensors to something that runs: `compile`, and `jit` which builds the graph by calling Python.
+"""From tensors to something that runs: `compile`, and `jit`, which calls Python for the graph.
 
 Comes in: inputs, nested outputs, updates of parameters. Goes out: an `Executable` that takes and
 returns NumPy arrays in the same nesting. A separate step because here the user's picture (names,
@@ -152,7 +152,7 @@ class Jit:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the version for these arguments; trace and compile it when it is the first of its kind.
+        """Run the version for these arguments, which the first of their kind trace and compile.
 
         Raises `UserError` GC0106 when the function decides by a tensor's value, GC0107 for an
         argument that is neither an array nor hashable.
@@ -183,7 +183,10 @@ class Jit:
 def jit(
     function: Callable[..., Any] | None = None, *, backend: str = "llvm"
 ) -> Jit | Callable[[Callable[..., Any]], Jit]:
-    """Compile a Python function by tracing it: ``@gc.jit`` or ``@gc.jit(backend="numpy")``. See `Jit`."""
+    """Compile a Python function by tracing it: ``@gc.jit`` or ``@gc.jit(backend="numpy")``.
+
+    See `Jit`.
+    """
     if function is not None:
         return Jit(function, backend)
     return lambda f: Jit(f, backend)

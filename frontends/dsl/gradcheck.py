@@ -57,7 +57,7 @@ def check_grad(
     rtol: float = 1e-5,
     atol: float = 1e-7,
 ) -> GradCheck:
-    """Compare `grad` with ``(f(x + epsilon) - f(x - epsilon)) / (2 * epsilon)``, element by element.
+    """Compare `grad` with ``(f(x + epsilon) - f(x - epsilon)) / (2 * epsilon)`` everywhere.
 
     ``values`` gives an array for every input of the graph; parameters use their own unless they are
     listed too. A ``loss`` with a shape is summed. Everything runs in float64 on the numpy backend.
@@ -91,8 +91,8 @@ def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> 
                 why="differences are taken at a point, so every input needs a number",
                 fix="pass values={x: array}",
             )
-        value = given[node] if node in given else node.op.storage.array
-        start[node] = as_array(value, _wide_dtype(node.dtype))
+        value = given[node] if node.op.storage is None else node.op.storage.array
+        start[node] = as_array(given.get(node, value), _wide_dtype(node.dtype))
     return start
 
 

@@ -42,9 +42,7 @@ def index_node(x: Node, key: Any) -> Node:
     items = _expanded(key if isinstance(key, tuple) else (key,), x)
     cuts = [_cut(item, size) for item, size in _pairs(items, x)]
     result = _picked(_sliced(x, cuts), cuts)
-    return (
-        reshape(result, _with_new_axes(items, result, cuts)) if _reshapes(items, cuts) else result
-    )
+    return reshape(result, _with_new_axes(items, result, cuts))
 
 
 def _expanded(items: tuple[Any, ...], x: Node) -> list[Any]:
@@ -173,10 +171,6 @@ def _picked(x: Node, cuts: list[_Cut]) -> Node:
     for axis, positions in picks.items():
         x = Take(axis)(x, positions)
     return x
-
-
-def _reshapes(items: list[Any], cuts: list[_Cut]) -> bool:
-    return any(item is None for item in items) or any(cut.drop for cut in cuts)
 
 
 def _with_new_axes(items: list[Any], result: Node, cuts: list[_Cut]) -> tuple[Size, ...]:

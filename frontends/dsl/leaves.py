@@ -83,7 +83,7 @@ def dim(name: str) -> Dim:
 
 
 def value(parameter: Tensor) -> Any:
-    """A copy of the array that a parameter holds now. Raises `UserError` GC0107 for other tensors."""
+    """A copy of the array that a parameter holds now. Raises GC0107 for other tensors."""
     return _storage(parameter).array.copy()
 
 

@@ -80,7 +80,7 @@ def is_weak(value: Any) -> bool:
 
 
 def default_dtype(value: Any) -> DType:
-    """The dtype of a value that stands alone: float32, int64 or bool unless an array has its own."""
+    """The dtype of a value alone: float32, int64 or bool unless an array has its own."""
     if isinstance(value, Node):
         return value.dtype
     if isinstance(value, np.ndarray):
@@ -134,7 +134,7 @@ def _fitting(number: bool | int | float, wanted: DType) -> bool | int | float:
 
 # Broadcasting -------------------------------------------------------------------------------------
 def broadcast_shapes(name: str, nodes: Sequence[Node]) -> Shape:
-    """The shape to which all nodes stretch: axes meet from the right, 1 gives way. Raises GC0101."""
+    """The shape all nodes stretch to: axes meet from the right, 1 gives way. Raises GC0101."""
     return reduce(lambda a, b: _meet(name, a, b, nodes), (x.shape for x in nodes), ())
 
 

@@ -67,7 +67,7 @@ def _without_ones(x: Node, labels: tuple[int, ...]) -> tuple[Node, tuple[int, ..
 
 
 def tensordot_nodes(a: Node, b: Node, left: Sequence[int], right: Sequence[int]) -> Node:
-    """The sum over axes ``left`` of ``a`` paired with axes ``right`` of ``b``; the others remain."""
+    """The sum over axes ``left`` of ``a`` paired with axes ``right`` of ``b``."""
     labels_a = tuple(range(a.type.rank))
     partner = dict(zip(right, left, strict=True))
     labels_b = tuple(partner.get(axis, a.type.rank + axis) for axis in range(b.type.rank))

@@ -49,7 +49,7 @@ def mean(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
 
 
 def var(x: Value, axis: Axis = None, *, correction: int = 0, keepdims: bool = False) -> Tensor:
-    """The mean squared distance from the mean; ``correction=1`` divides by the count - 1. Floats."""
+    """The mean squared distance from the mean, over the count minus ``correction``. Floats."""
     return tensor(x).var(axis, correction=correction, keepdims=keepdims)
 
 

@@ -212,7 +212,7 @@ def einsum(equation: str, *tensors: Value) -> Tensor:
 
 @at_user_line
 def tensordot(a: Value, b: Value, axes: int | tuple[Any, Any] = 2) -> Tensor:
-    """The sum over paired axes: the last ``axes`` of ``a`` with the first of ``b``, or two lists."""
+    """The sum over paired axes: the last of ``a`` with the first of ``b``, or two lists."""
     left, right = _promoted("tensordot", (a, b))
     if isinstance(axes, int):
         rank = left.type.rank

@@ -20,7 +20,7 @@ from graphc.ops.movement import broadcast_to
 def grad(
     loss: Tensor, wrt: Tensor | Iterable[Tensor], seed: Value | None = None
 ) -> tuple[Tensor, ...]:
-    """The derivative of ``loss`` by each tensor of ``wrt``, as a graph: it can be differentiated too.
+    """The derivative of ``loss`` by each tensor of ``wrt``; it can be differentiated again.
 
     ``loss`` is a single float, or has a ``seed`` of its shape: the derivative is then that of
     ``sum(loss * seed)``. Each result has the type of its tensor in ``wrt``. Raises `UserError`:

@@ -1,7 +1,7 @@
 """What layers compute, as functions of tensors: linear maps, convolutions, pooling, normalisation.
 
 Comes in: tensors and options. Goes out: tensors. A separate step because a layer is this plus
-parameters, and a model may want the one without the other. Images are ``[batch, channels, *sizes]``.
+parameters, and a model may want one without the other. Images are ``[batch, channels, *sizes]``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def conv(
     """Convolution (cross-correlation) over any number of axes.
 
     x ``[n, in, *sizes]``, weight ``[out, in/groups, *kernel]``, bias ``[out]``, result
-    ``[n, out, *((size + 2*padding - dilation*(kernel-1) - 1) // stride + 1)]``. "same" padding keeps
-    the sizes of x at stride 1. Raises `UserError` GC0101, GC0102, GC0103.
+    ``[n, out, *((size + 2*padding - dilation*(kernel-1) - 1) // stride + 1)]``. "same" padding
+    keeps the sizes of x at stride 1. Raises `UserError` GC0101, GC0102, GC0103.
     """
     image, filters = tensor(x).node, tensor(weight).node
     rank = _spatial_rank(x, weight)

@@ -1,4 +1,4 @@
-"""Layers with weights, pooling and activations. Names, arguments and shapes are those PyTorch users know.
+"""Layers with weights, pooling and activations, under the names that PyTorch users know.
 
 Comes in: sizes and a random generator. Goes out: modules. Every ``rng`` is a NumPy generator, a
 seed, or None for the generator that `graphc.frontends.nn.init.seed` sets.
@@ -53,7 +53,7 @@ def _bias(wanted: bool, outputs: int, fan_in: int, source: Source) -> Tensor | N
 
 
 class Convolution(Module):
-    """`functional.conv` with weights over ``rank`` spatial axes; see `Conv1d`, `Conv2d`, `Conv3d`."""
+    """`functional.conv` with weights over ``rank`` spatial axes: `Conv1d`, `Conv2d`, `Conv3d`."""
 
     rank: ClassVar[int]
 
@@ -105,7 +105,7 @@ class Conv1d(Convolution):
 
 
 class Conv2d(Convolution):
-    """Convolution of ``[n, inputs, height, width]``; weight ``[outputs, inputs/groups, kh, kw]``."""
+    """Convolution of ``[n, inputs, h, w]``; weight ``[outputs, inputs/groups, kh, kw]``."""
 
     rank = 2
 
@@ -117,7 +117,7 @@ class Conv3d(Convolution):
 
 
 class MaxPool2d(Module):
-    """The largest element of each window of ``[n, c, h, w]``; ``stride`` is the window unless given."""
+    """The largest element of each window of ``[n, c, h, w]``; the stride defaults to it."""
 
     def __init__(self, window: Sizes, stride: Sizes | None = None, padding: Padding = 0) -> None:
         self.window, self.stride, self.padding = window, stride, padding
@@ -128,7 +128,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(Module):
-    """The mean of each window of ``[n, c, h, w]``; ``stride`` is the window unless given."""
+    """The mean of each window of ``[n, c, h, w]``; the stride is the window by default."""
 
     def __init__(self, window: Sizes, stride: Sizes | None = None, padding: Padding = 0) -> None:
         self.window, self.stride, self.padding = window, stride, padding
@@ -151,7 +151,7 @@ class Flatten(Module):
 
 
 class Embedding(Module):
-    """Rows of a table by integer index: ``[...]`` to ``[..., features]``; weight ``[count, features]``."""
+    """Rows of ``weight [count, features]`` by integer index: ``[...]`` to ``[..., features]``."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class SiLU(Activation):
 
 
 class GELU(Module):
-    """x times the normal distribution function of x; ``approximate="tanh"`` for the paper's formula."""
+    """x times the normal distribution function of x, or its approximation by tanh."""
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate: Literal["none", "tanh"] = approximate

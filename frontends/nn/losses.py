@@ -66,7 +66,8 @@ def binary_cross_entropy(
 ) -> Tensor:
     """``-(t * log(p) + (1-t) * log(1-p))`` for p and t in [0, 1].
 
-    Logarithms are taken of at least 1e-37, so that loss and gradient stay finite. With logits in hand use `binary_cross_entropy_with_logits`, which loses nothing.
+    Logarithms are taken of at least 1e-37, so that loss and gradient stay finite. With logits in
+    hand use `binary_cross_entropy_with_logits`, which loses nothing.
     """
     p, t = tensor(probabilities), tensor(targets)
     yes, no = (log(maximum(q, 1e-37)) for q in (p, 1 - p))

@@ -20,7 +20,7 @@ from graphc.frontends.nn.module import Module
 
 
 class BatchNorm(Module):
-    """Normalises each channel of ``[n, features, ...]`` over all other axes (Ioffe and Szegedy 2015).
+    """Normalises each channel of ``[n, features, ...]`` over all others (Ioffe and Szegedy 2015).
 
     In training the batch's own mean and variance are used, and `Module.updates` holds the running
     ones: ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance. In
@@ -85,7 +85,7 @@ class BatchNorm2d(BatchNorm):
 
 
 class LayerNorm(Module):
-    """Normalises the last axes, which have ``shape``, of each example (Ba, Kiros and Hinton 2016)."""
+    """Normalises the last axes, which have ``shape`` (Ba, Kiros and Hinton 2016)."""
 
     def __init__(self, shape: int | Sequence[int], epsilon: float = 1e-5) -> None:
         sizes = (shape,) if isinstance(shape, int) else tuple(shape)

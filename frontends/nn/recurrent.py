@@ -22,7 +22,7 @@ State = tuple[Tensor, Tensor]
 
 
 class LSTMCell(Module):
-    """One step of the LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+    """One step of the LSTM (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     i, f, o = sigmoid, g = tanh of ``x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh``, in the
     order i, f, g, o; then ``c = f * c + i * g`` and ``h = o * tanh(c)``. Weights are

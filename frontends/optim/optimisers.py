@@ -69,7 +69,7 @@ class Optimiser(ABC):
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent with momentum (Polyak 1964; Nesterov's form as in Sutskever 2013).
+    """Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013).
 
     g = gradient + weight_decay * p;  m = momentum * m + g;  p = p - lr * m, or with ``nesterov``
     p = p - lr * (g + momentum * m). Without momentum p = p - lr * g.

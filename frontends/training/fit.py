@@ -46,10 +46,10 @@ def fit(
 ) -> History:
     """Call ``step(*batch)`` for every batch of ``data``, ``epochs`` times.
 
-    ``step`` returns the loss or a dict of numbers; means over the epoch, weighted by batch size, are
-    recorded and shown, with what ``validate()`` returns. ``after_epoch(epoch, metrics)`` may save a
-    checkpoint, and ends the training by returning True. Ctrl-C ends it too: the parameters keep
-    what they have learned, and the history says so.
+    ``step`` returns the loss or a dict of numbers; means over the epoch, weighted by batch size,
+    are recorded and shown, with what ``validate()`` returns. ``after_epoch(epoch, metrics)``
+    may save a checkpoint, and ends the training by returning True. Ctrl-C ends it too: the
+    parameters keep what they have learned, and the history says so.
     """
     history = History()
     with _progress(console, quiet) as bar:

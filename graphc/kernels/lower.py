@@ -8,7 +8,7 @@ result just stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, substitute, walk
+from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, substitute, walk, without_promises
 from graphc.graph import Graph, Node
 from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
 from graphc.kernels.kernel import Kernel, Program, Stage, Store
@@ -217,7 +217,7 @@ class _Writer:
                 return self.member(self.owner[e.buffer], e, stage)
             return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
 
-        return substitute(expr, replace_load)
+        return without_promises(substitute(expr, replace_load))
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":
@@ -244,7 +244,7 @@ class _Writer:
         first = Kernel(_iters(index), (Stage((), (Store(memory, index, base),)),), (node,))
         place = iterators(node.inputs[-1].type.static_shape)
         target, value = self.fusion.tracer.scatter(node, place)
-        store = Store(memory, target, value, "add")
+        store = Store(memory, tuple(map(without_promises, target)), without_promises(value), "add")
         return [first, Kernel(_iters(place), (Stage((), (store,)),), (node,))]
 
 

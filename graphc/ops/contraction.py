@@ -42,11 +42,11 @@ class Contract(Op):
 
     @property
     def _is_matmul(self) -> bool:
-        batch = self.out[:-2]
-        if len(self.left) < 2 or self.left[:-2] != batch or self.right[:-2] != batch:
+        if not len(self.left) == len(self.right) == len(self.out) >= 2:
             return False
-        (m, k), (k2, n) = self.left[-2:], self.right[-2:]
-        return k == k2 and self.out[-2:] == (m, n)
+        *batch, m, k = self.left
+        *_, n = self.right
+        return self.right == (*batch, k, n) and self.out == (*batch, m, n)
 
     def __str__(self) -> str:
         return "matmul" if self._is_matmul else f"contract({self.equation})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 
-from graphc.expr import Apply, Expr, Lit, Select, bounds
+from graphc.expr import Apply, Bounded, Expr, Lit, Select, bounds
 from graphc.types import BOOL, Scalar
 
 NEVER = Lit(False, BOOL)
@@ -45,3 +45,9 @@ def guarded(conditions: Iterable[Expr], value: Expr, other: Scalar) -> Expr:
 def all_of(left: Expr, right: Expr) -> Expr:
     """Both conditions."""
     return Apply("logical_and", (left, right), BOOL)
+
+
+def promised(places: Iterable[Expr], extents: Iterable[int]) -> tuple[Expr, ...]:
+    """Indices that guards keep inside their extents, so that the index algebra may rely on it."""
+    pairs = zip(places, extents, strict=True)
+    return tuple(Bounded(i, n) if within(i, n) else i for i, n in pairs)

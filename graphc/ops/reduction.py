@@ -167,7 +167,7 @@ class Fold(Op):
 class ArgExtreme(Op):
     """The position (int64) of the first largest or smallest element; a nan wins, as in NumPy."""
 
-    kind: ClassVar[str] = "reduce"
+    kind: ClassVar[str] = "compute"
     largest: bool
     axis: int
 

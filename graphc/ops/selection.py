@@ -17,7 +17,7 @@ from graphc.dims import Size
 from graphc.errors import UserError
 from graphc.expr import Expr, Lit, Select, apply, bounds
 from graphc.graph import Array, Node, Op, Read
-from graphc.ops.guards import divisible, guarded, within
+from graphc.ops.guards import divisible, guarded, promised, within
 from graphc.ops.movement import reshape
 from graphc.ops.reduction import static, sum_over
 from graphc.types import INT64, Scalar, TensorType, dtype, weak_dtype
@@ -167,7 +167,7 @@ class Pad(Op):
         for place, gap, extent in zip(places, self.interior, extents, strict=True):
             guards += within(place, _spread(extent, gap)) + divisible(place, gap + 1)
         source = (place // (gap + 1) for place, gap in zip(places, self.interior, strict=True))
-        return guarded(guards, x(*source), self.value)
+        return guarded(guards, x(*promised(source, extents)), self.value)
 
 
 def _spread(extent: Size, gap: int) -> Any:
@@ -260,7 +260,8 @@ class Concatenate(Op):
         place, middle = index[self.axis], len(parts) // 2
         if len(parts) == 1:
             ((start, x),) = parts
-            return x(*index[: self.axis], place - start, *index[self.axis + 1 :])
+            (own,) = promised([place - start], [x.type.static_shape[self.axis]])
+            return x(*index[: self.axis], own, *index[self.axis + 1 :])
         before = apply("less", place, Lit(parts[middle][0], INT64))
         return Select(before, self._pick(index, parts[:middle]), self._pick(index, parts[middle:]))
 

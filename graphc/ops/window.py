@@ -20,7 +20,7 @@ from graphc.errors import UserError
 from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Reduce, cast
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.convolution import window_count
-from graphc.ops.guards import divisible, guarded, within
+from graphc.ops.guards import divisible, guarded, promised, within
 from graphc.ops.reduction import static, total
 from graphc.scalars import SCALARS, Scalar, identity_of
 from graphc.types import BOOL, INT64, TensorType, dtype
@@ -144,7 +144,7 @@ class Window(Op):
         tap = tuple(map(Iter, self.over.sizes))
         place = self.over.place(window, tap)
         nothing = identity_of(self.function, x.type.dtype)
-        value = guarded(_inside(place, x.type), x(*lead, *place), nothing)
+        value = guarded(_inside(place, x.type), x(*lead, *_kept(place, x.type)), nothing)
         if self.function is SCALARS["add"]:
             return total(tap, value)
         return Reduce(self.function.name, tap, value)
@@ -183,7 +183,7 @@ class WindowArg(Op):
         lead, window = _split(index, self.over)
         tap = tuple(map(Iter, self.over.sizes))
         place = self.over.place(window, tap)
-        value, last = x(*lead, *place), self.over.count - 1
+        value, last = x(*lead, *_kept(place, x.type)), self.over.count - 1
         hit: Expr = Apply("equal", (value, y(*index)), BOOL)
         if x.type.dtype.is_float:
             hit = Apply("logical_or", (hit, Apply("isnan", (value,), BOOL)), BOOL)
@@ -227,7 +227,7 @@ class WindowPick(Op):
             tap.append(rest % size)
             rest = rest // size
         place = self.over.place(window, tuple(reversed(tap)))
-        return guarded(_inside(place, x.type), x(*lead, *place), 0)
+        return guarded(_inside(place, x.type), x(*lead, *_kept(place, x.type)), 0)
 
 
 @dataclass(frozen=True)
@@ -277,9 +277,10 @@ class WindowSpread(Op):
             guards += (*needed, *within(p, g.type.static_shape[len(lead) + axis]))
             window.append(p)
             tap.append(k)
-        value = g(*lead, *window)
+        seen = _kept(tuple(window), g.type)
+        value = g(*lead, *seen)
         if arg:
-            named = Apply("equal", (arg[0](*lead, *window), self.over.number(tuple(tap))), BOOL)
+            named = Apply("equal", (arg[0](*lead, *seen), self.over.number(tuple(tap))), BOOL)
             value = Apply("where", (named, value, Lit(0, value.dtype)), value.dtype)
         return total(tuple(iters), guarded(guards, value, 0))
 
@@ -316,6 +317,11 @@ def _inside(place: tuple[Expr, ...], x: TensorType) -> list[Expr]:
     """The conditions under which ``place`` lies in the trailing axes of x."""
     extents = x.static_shape[x.rank - len(place) :]
     return [g for i, n in zip(place, extents, strict=True) for g in within(i, n)]
+
+
+def _kept(place: tuple[Expr, ...], x: TensorType) -> tuple[Expr, ...]:
+    """``place``, promised to lie in the trailing axes of x: for reads behind `_inside`."""
+    return promised(place, x.static_shape[x.rank - len(place) :])
 
 
 def _check(op: Op, found: tuple[Size, ...], wanted: tuple[Size, ...]) -> None:

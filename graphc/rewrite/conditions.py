@@ -62,9 +62,13 @@ def value_is(name: str, test: Callable[[Scalar], bool]) -> Callable[[Variable], 
 
 is_float = fact("is_float", lambda x: x.dtype.is_float)
 is_exact = fact("is_exact", lambda x: not x.dtype.is_float)
+is_signed = fact("is_signed", lambda x: x.dtype.kind != "uint")
 is_number = fact("is_number", lambda x: number_of(x) is not None)
 forward = fact("forward", lambda x: x.site.gradient_of is None)
 positive_number = value_is("positive_number", lambda c: c > 0 and math.isfinite(c))
+
+
+_REACH = {"float16": 13, "float32": 125, "float64": 1021}
 
 
 def power_of_two(c: Variable) -> Condition:
@@ -75,8 +79,7 @@ def power_of_two(c: Variable) -> Condition:
         if value is None or not node.dtype.is_float or not math.isfinite(value) or value == 0:
             return False
         mantissa, exponent = math.frexp(abs(value))
-        reach = {16: 13, 32: 125, 64: 1021}[node.dtype.bits]
-        return mantissa == 0.5 and abs(exponent) <= (reach if node.dtype.name != "bfloat16" else 0)
+        return mantissa == 0.5 and abs(exponent) <= _REACH.get(node.dtype.name, 0)
 
     return Condition(f"power_of_two({c.name})", lambda bound: test(bound[c.name]))
 
@@ -93,13 +96,14 @@ def moderate(*numbers: Variable) -> Condition:
 
 
 # Signs --------------------------------------------------------------------------------------------
-_NEVER_NEGATIVE = set(
-    "exp exp2 sqrt square abs sigmoid softplus relu cosh arccosh arccos".split()
-)
-_IF_ALL_ARE = set(
-    "add multiply minimum floor ceil round trunc sign log1p expm1 sinh tanh arcsin arctan arcsinh "
-    "erf".split()
-)
+_NEVER_NEGATIVE = {
+    "exp", "exp2", "sqrt", "square", "abs", "sigmoid", "softplus", "relu", "cosh", "arccosh",
+    "arccos",
+}  # fmt: skip
+_IF_ALL_ARE = {
+    "add", "multiply", "minimum", "floor", "ceil", "round", "trunc", "sign", "log1p", "expm1",
+    "sinh", "tanh", "arcsin", "arctan", "arcsinh", "erf",
+}  # fmt: skip
 
 
 def is_never_negative(node: Node, depth: int = DEPTH) -> bool:

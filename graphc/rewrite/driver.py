@@ -8,6 +8,7 @@ the node it replaces, and says which rule made it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,8 +16,9 @@ from graphc.errors import CompilerBug
 from graphc.graph import Graph, Node, Op
 from graphc.rewrite.ledger import Ledger
 from graphc.rewrite.pattern import Head, number_of
-from graphc.rewrite.rules import Rule
+from graphc.rewrite.rules import Look, Rule
 from graphc.site import Site, serving
+from graphc.types import Scalar
 
 BOUND = 64
 """Rewrites of one node, and of what its rewrites made, before we call it a loop."""
@@ -24,7 +26,8 @@ BOUND = 64
 MERGED = "equal nodes are one"
 """The name under which sharing is recorded."""
 
-Look = tuple[tuple[Head, bool], ...]
+SOME_NUMBER = math.inf
+"""Stands for every number that no rule names, so that the index stays small."""
 
 
 class Index:
@@ -35,16 +38,20 @@ class Index:
         self.found: dict[tuple[Head, Look], tuple[Rule, ...]] = {}
         anywhere = any(not rule.heads for rule in rules)
         self.looking = None if anywhere else {h.op for rule in rules for h in rule.heads}
+        self.named = {operand.literal for rule in rules for operand in rule.operands}
 
     def candidates(self, node: Node) -> tuple[Rule, ...]:
         if self.looking is not None and type(node.op) not in self.looking:
             return ()
         head = Head.of(node.op)
-        operands = tuple((Head.of(x.op), number_of(x) is not None) for x in node.inputs[:3])
-        key = (head, operands)
+        key = (head, tuple((Head.of(x.op), self._value(x)) for x in node.inputs[:3]))
         if key not in self.found:
             self.found[key] = tuple(rule for rule in self.rules if rule.fits(*key))
         return self.found[key]
+
+    def _value(self, x: Node) -> Scalar | None:
+        value = number_of(x)
+        return value if value is None or value in self.named else SOME_NUMBER
 
 
 class Rewriter:

@@ -73,6 +73,11 @@ class Pattern(Arithmetic):
         """Whether only a constant can match."""
         return False
 
+    @property
+    def literal(self) -> Scalar | None:
+        """The only number that matches, when it is one number."""
+        return None
+
     def match(self, node: Node, bound: Bindings) -> Iterator[Bindings]:
         """Every way to extend ``bound`` so that the pattern equals ``node``."""
         raise NotImplementedError
@@ -126,8 +131,8 @@ class Literal(Pattern):
     value: Scalar
 
     @property
-    def needs_number(self) -> bool:
-        return True
+    def literal(self) -> Scalar:
+        return self.value
 
     def match(self, node: Node, bound: Bindings) -> Iterator[Bindings]:
         if number_of(node) == self.value:

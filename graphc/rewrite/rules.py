@@ -7,7 +7,7 @@ data: it is listed, printed and tested without a graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphc.graph import Node, Op
@@ -21,6 +21,9 @@ UNSAFE = ("", "sign of zero", "rounding", "overflow", "nan")
 loses precision, overflows or becomes nan where the right does not. "nan": nan and infinity are
 assumed away; only `passes.fast_math` may."""
 
+Look = tuple[tuple[Head, Scalar | None], ...]
+"""The first operands of a node at a glance: heads, and values where they are numbers."""
+
 Apply = Callable[[Node], Node | None]
 
 
@@ -30,10 +33,14 @@ class Operand:
 
     head: Head | None = None
     needs_number: bool = False
+    literal: Scalar | None = None
 
-    def fits(self, head: Head, is_number: bool) -> bool:
+    def fits(self, head: Head, value: Scalar | None) -> bool:
+        """Whether an operand with this head, and this value if it is a constant, will do."""
+        if self.literal is not None:
+            return value == self.literal
         if self.needs_number:
-            return is_number
+            return value is not None
         return self.head is None or self.head.fits(head)
 
 
@@ -59,7 +66,7 @@ class Rule:
     def __post_init__(self) -> None:
         assert self.unsafe in UNSAFE, f"{self.name}: unsafe is one of {UNSAFE}"
 
-    def fits(self, head: Head, operands: Sequence[tuple[Head, bool]]) -> bool:
+    def fits(self, head: Head, operands: Look) -> bool:
         """Whether it is worth trying at a node with this head and these operands."""
         if self.heads and not any(h.fits(head) for h in self.heads):
             return False
@@ -67,7 +74,7 @@ class Rule:
             self.commutes and self._operands_fit(operands[::-1])
         )
 
-    def _operands_fit(self, operands: Sequence[tuple[Head, bool]]) -> bool:
+    def _operands_fit(self, operands: Look) -> bool:
         if len(self.operands) > len(operands):
             return False
         pairs = zip(self.operands, operands, strict=False)
@@ -104,7 +111,7 @@ def rule(
         why,
         apply,
         heads=(left.head,),
-        operands=tuple(Operand(x.head, x.needs_number) for x in left.operands),
+        operands=tuple(Operand(x.head, x.needs_number, x.literal) for x in left.operands),
         commutes=len(left.operands) == 2,
         unsafe=unsafe,
         left=left,

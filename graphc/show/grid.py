@@ -159,9 +159,7 @@ class _Placing:
                 return 0
             nearest = min(abs(row[s] - row[box]) for s in before)
             beside = 1 if nearest == 0 else 0
-            return beside + min(
-                column[s] for s in before if abs(row[s] - row[box]) == nearest
-            )
+            return beside + min(column[s] for s in before if abs(row[s] - row[box]) == nearest)
 
         free = 0
         chained = self.lane[boxes[0]] == UPDATE

@@ -2,19 +2,21 @@
 
 Comes in: a grid of boxes. Goes out: for each edge the sequence of free spaces it uses: the gap
 between two rows, the channel between two columns, or a part of a column without boxes. A separate
-step because it is decided by rows and columns alone; only then is it known how wide a space must be.
+step because rows and columns alone decide it; only then is it known how wide a space must be.
 
 Edges of one source share their tracks, so a value that many read is one line with branches. This is
-channel routing (Hashimoto and Stevens 1971): the left-edge rule gives each net the first free track.
+channel routing (Hashimoto and Stevens 1971): by the left-edge rule each net gets a free track.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
-from graphc.show.grid import FORWARD, GRADIENT, Grid
+from graphc.show.grid import GRADIENT, Grid
 from graphc.show.picture import Edge
 
 Span = tuple[float, float]
@@ -26,6 +28,7 @@ class Route(NamedTuple):
     It leaves its source at the end where results come out (``side`` False) or at the right side,
     runs along ``gap_out``, down or up ``channel``, along ``gap_in``, and enters the target at the
     end where operands go in (``into_side`` False) or at the left side. None: that part is not used.
+    ``straight``: source and target stand opposite each other, with nothing between.
     """
 
     edge: Edge
@@ -34,11 +37,7 @@ class Route(NamedTuple):
     channel: int | None
     gap_in: int | None
     into_side: bool
-
-    @property
-    def is_main(self) -> bool:
-        """Whether it runs straight from the neighbour: such an edge enters in the middle."""
-        return self.channel is None or (self.side and self.into_side)
+    straight: bool = False
 
 
 @dataclass
@@ -46,20 +45,22 @@ class Router:
     """Finds the routes of a grid's edges."""
 
     grid: Grid
-    above: dict[tuple[int, int], int] = field(init=False)
-    below: dict[tuple[int, int], int] = field(init=False)
+    above: dict[int, int] = field(default_factory=dict)
+    below: dict[int, int] = field(default_factory=dict)
+    left: dict[int, int] = field(default_factory=dict)
+    right: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Notes for each cell with a box the next box above and below in its column."""
-        self.above, self.below = {}, {}
+        """Notes the next box in each direction."""
         last: dict[int, int] = {}
-        for row, boxes in enumerate(self.grid.by_row):
+        for boxes in self.grid.by_row:
+            for one, other in pairwise(boxes):
+                self.right[one], self.left[other] = other, one
             for box in boxes:
-                column = self.grid.column[box]
-                if column in last:
-                    self.above[row, column] = last[column]
-                    self.below[last[column], column] = row
-                last[column] = row
+                higher = last.get(self.grid.column[box])
+                if higher is not None:
+                    self.above[box], self.below[higher] = higher, box
+                last[self.grid.column[box]] = box
 
     def routes(self, edges: Iterable[Edge]) -> list[Route]:
         """One route per edge, in the same order."""
@@ -70,12 +71,13 @@ class Router:
         source, target = edge.source, edge.target
         if grid.lane[source] != grid.lane[target]:
             return self._across(edge)
-        row, column = grid.row[source], grid.column[source]
-        if grid.row[target] == row and grid.column[target] == column + 1:
-            return Route(edge, True, None, column + 1, None, True)
+        column = grid.column[source]
+        if grid.row[target] == grid.row[source] and grid.column[target] == column + 1:
+            return Route(edge, True, None, column + 1, None, True, True)
         leaving, entering = self._gap_out(source), self._gap_in(target)
-        if leaving == entering or self._free(source, target):
-            return Route(edge, False, leaving, None, entering, False)
+        if self._free(source, target):
+            straight = grid.column[target] == column
+            return Route(edge, False, leaving, None, entering, False, straight)
         return Route(edge, False, leaving, self._beside(source, target), entering, False)
 
     def _gap_out(self, box: int) -> int:
@@ -87,12 +89,12 @@ class Router:
 
     def _free(self, source: int, target: int) -> bool:
         """Whether the column of the target is empty from the row of the source on."""
-        row, column = self.grid.row[target], self.grid.column[target]
+        row, start = self.grid.row[target], self.grid.row[source]
         if self.grid.lane[target] == GRADIENT:
-            start = self.grid.row[source]
-            return row < start <= self.below.get((row, column), start)
-        start = self.grid.row[source]
-        return row > start >= self.above.get((row, column), start)
+            lower = self.below.get(target)
+            return row < start and (lower is None or start <= self.grid.row[lower])
+        upper = self.above.get(target)
+        return start < row and (upper is None or self.grid.row[upper] <= start)
 
     def _beside(self, source: int, target: int) -> int:
         """The channel nearest to the target on the way; a skip in one column goes outside."""
@@ -110,27 +112,15 @@ class Router:
             channel = grid.first_column[grid.lane[target] + 1]
         side = channel > grid.column[source] and self._clear(source, channel, right=True)
         into_side = channel <= grid.column[target] and self._clear(target, channel, right=False)
-        return Route(
-            edge,
-            side,
-            None if side else self._gap_out(source),
-            channel,
-            None if into_side else self._gap_in(target),
-            into_side,
-        )
+        leaving = None if side else self._gap_out(source)
+        entering = None if into_side else self._gap_in(target)
+        straight = side and into_side and grid.row[source] == grid.row[target]
+        return Route(edge, side, leaving, channel, entering, into_side, straight)
 
     def _clear(self, box: int, channel: int, *, right: bool) -> bool:
         """Whether no box stands in the row between ``box`` and the channel."""
-        column = self.grid.column[box]
-        row = self.row_columns(self.grid.row[box])
-        position = row.index(column)
-        if right:
-            return position + 1 == len(row) or row[position + 1] >= channel
-        return position == 0 or row[position - 1] < channel
-
-    def row_columns(self, row: int) -> list[int]:
-        """The columns with boxes in a row, ascending."""
-        return [self.grid.column[box] for box in self.grid.by_row[row]]
+        other = (self.right if right else self.left).get(box)
+        return other is None or (self.grid.column[other] >= channel) == right
 
 
 # Tracks -------------------------------------------------------------------------------------------
@@ -147,12 +137,12 @@ class Tracks:
 
     def assign(self) -> dict[int, int]:
         """A track number for each net, by the left-edge rule."""
-        ends: list[float] = []
+        free: list[tuple[float, int]] = []
         track: dict[int, int] = {}
         for net, (low, high) in sorted(self.spans.items(), key=lambda item: (item[1], item[0])):
-            chosen = next((k for k, end in enumerate(ends) if end < low), len(ends))
-            ends[chosen:] = [high, *ends[chosen + 1 :]]
-            track[net] = chosen
+            reused = free and free[0][0] < low
+            track[net] = heappop(free)[1] if reused else len(free)
+            heappush(free, (high, track[net]))
         return track
 
 
@@ -171,16 +161,12 @@ def channel_tracks(grid: Grid, routes: Sequence[Route]) -> list[dict[int, int]]:
 def offsets(routes: Sequence[Route], span: float) -> list[float]:
     """Where the edges into one side of a box end, relative to its middle.
 
-    One edge that comes straight from a neighbour has the middle, which no other edge may use: so
+    One edge that comes straight from its neighbour has the middle, which no other edge may use: so
     lines of different nets cannot run on top of each other.
     """
-    main = [k for k, route in enumerate(routes) if route.is_main]
-    sources = {routes[k].edge.source for k in main}
-    step = min(14.0, span / (len(routes) + 1))
-    if len(sources) == 1 and len(main) == 1:
-        return [(k - main[0]) * step for k in range(len(routes))]
+    straight = [k for k, route in enumerate(routes) if route.straight]
+    step = min(14.0, span / (2 * len(routes)))
+    if len(straight) == 1:
+        return [(k - straight[0]) * step for k in range(len(routes))]
     even = len(routes) + len(routes) % 2
     return [(k - (even - 1) / 2) * step for k in range(len(routes))]
-
-
-assert FORWARD < GRADIENT, "the forward lane is left of the gradient lane"

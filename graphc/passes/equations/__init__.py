@@ -1,1 +1,1 @@
-"""The equations that passes are made of, by subject. Each list is data: printed, counted, tested."""
+"""The equations that passes are made of, by subject: data to be printed, counted and tested."""

@@ -11,6 +11,7 @@ from graphc.rewrite import (
     Rule,
     is_exact,
     is_float,
+    is_signed,
     moderate,
     never_negative,
     number,
@@ -25,6 +26,7 @@ from graphc.scalars import (
     exp2,
     maximum,
     minimum,
+    negative,
     power,
     reciprocal,
     relu,
@@ -51,7 +53,7 @@ NEUTRAL: list[Rule] = [
 ]
 
 SIGNS: list[Rule] = [
-    rule("negate twice", -(-x), x, why="only the sign bit changes"),
+    rule("negate twice", negative(-x), x, why="only the sign bit changes"),
     rule("add negative", x + (-y), x - y, why="IEEE 754 defines x - y as x + (-y)"),
     rule("subtract negative", x - (-y), x + y, why="IEEE 754 defines x - y as x + (-y)"),
     rule("negative minus", (-x) - y, -(x + y), why="rounding is symmetric", unsafe="sign of zero"),
@@ -64,7 +66,10 @@ SIGNS: list[Rule] = [
     rule("negative times", (-x) * y, -(x * y), why="the sign of a product goes outside"),
     rule("negative divided", (-x) / y, -(x / y), why="the sign of a quotient goes outside"),
     rule("divided by negative", x / (-y), -(x / y), why="the sign of a quotient goes outside"),
-    rule("absolute negative", absolute(-x), absolute(x), why="both have the same magnitude"),
+    rule(
+        "absolute negative", absolute(-x), absolute(x), when=is_signed(x),
+        why="both have the same magnitude; unsigned numbers have no sign to lose",
+    ),
     rule(
         "absolute of no negative", absolute(x), x, when=never_negative(x),
         why="a value that is never below 0 is its own magnitude", unsafe="sign of zero",
@@ -124,11 +129,11 @@ POWERS: list[Rule] = [
     ),
     rule(
         "power one half", power(x, 0.5), sqrt(x), when=never_negative(x),
-        why="they differ at -inf only", unsafe="sign of zero",
+        why="they differ at -inf and -0.0 only", unsafe="rounding",
     ),
     rule(
         "power minus one half", power(x, -0.5), rsqrt(x), when=never_negative(x),
-        why="they differ at -inf and -0.0 only", unsafe="sign of zero",
+        why="they differ at -inf and -0.0 only", unsafe="rounding",
     ),
     rule(
         "power of two", power(2, x), exp2(x), when=is_float(x),

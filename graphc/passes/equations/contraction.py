@@ -79,10 +79,7 @@ def _contract_with_number(node: Node) -> Node | None:
         value = number_of(x)
         if value is None or not math.isfinite(value) or x.dtype.bits == 16:
             return None
-        only_here = [x.shape[a] for a, k in enumerate(op.left) if k not in op.right]
         summed = tuple(a for a, k in enumerate(op.right) if k not in op.out)
-        if not all(isinstance(s, int) and s > 0 for s in only_here):
-            return None
         scaled = combine("multiply", fold("add", other, summed), value)
         return _placed(scaled, [k for k in op.right if k in op.out], op.out, node)
 

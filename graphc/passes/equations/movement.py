@@ -15,7 +15,7 @@ from graphc.ops.leaves import constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
 from graphc.ops.reduction import Broadcast, broadcast_in
 from graphc.ops.selection import Flip, Slice
-from graphc.rewrite import by_hand, number_of
+from graphc.rewrite import Head, by_hand, number_of
 
 
 def numbers_like(node: Node, shape: tuple[Size, ...]) -> Node | None:
@@ -143,10 +143,10 @@ def _slice_twice(node: Node) -> Node | None:
     outer, inner = _attributes(node), _attributes(middle)
     if 0 in node.shape:
         return None
-    near = tuple(zip(inner.starts, inner.steps, strict=True))
-    starts = tuple(first + a * by for (first, by), a in zip(near, outer.starts, strict=True))
-    stops = tuple(first + (b - 1) * by + 1 for (first, by), b in zip(near, outer.stops, strict=True))
-    steps = tuple(a * b for a, b in zip(inner.steps, outer.steps, strict=True))
+    axes = range(middle.type.rank)
+    starts = tuple(inner.starts[a] + outer.starts[a] * inner.steps[a] for a in axes)
+    stops = tuple(inner.starts[a] + (outer.stops[a] - 1) * inner.steps[a] + 1 for a in axes)
+    steps = tuple(inner.steps[a] * outer.steps[a] for a in axes)
     return Slice(starts, stops, steps)(middle.inputs[0])
 
 
@@ -165,15 +165,12 @@ def _compute_before_copying(node: Node) -> Node | None:
     copies = [x for x in node.inputs if number_of(x) is None]
     if not copies or any(x.op != copies[0].op for x in copies):
         return None
-    if type(copies[0].op) is not _COPY:
+    if Head.of(copies[0].op) != Head(Broadcast):
         return None
     placed = _attributes(copies[0])
     shape = copies[0].inputs[0].shape
     inner = (numbers_like(x, shape) or x.inputs[0] for x in node.inputs)
     return broadcast_in(node.op(*inner), placed.shape, placed.axes)
-
-
-_COPY = Broadcast
 
 
 def _attributes(node: Node) -> Any:

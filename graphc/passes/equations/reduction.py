@@ -101,15 +101,14 @@ def _fold_of_copies(node: Node) -> Node | None:
         middle.inputs[0],
         tuple(k for k, a in enumerate(placed.axes) if a in op.axes),
     )
-    return _again(_times(inside, times) if op.function.name == "add" else inside, node, middle)
+    if op.function.name == "add":
+        inside = combine("multiply", inside, times)
+    return _again(inside, node, middle)
 
 
 def _largest_exact(node: Node) -> int:
-    return _LARGEST_EXACT[node.dtype.bits] if node.dtype.is_float else 2 ** (node.dtype.bits - 1) - 1
-
-
-def _times(folded: Node, times: int) -> Node:
-    return combine("multiply", folded, times)
+    bits = node.dtype.bits
+    return _LARGEST_EXACT[bits] if node.dtype.is_float else 2 ** (bits - 1) - 1
 
 
 def _again(folded: Node, node: Node, middle: Node) -> Node:

@@ -1,7 +1,6 @@
 """What the tests of the LLVM runtime share: running a scalar function over arrays."""
 
 import ctypes
-import math
 
 import numpy as np
 import pytest
@@ -10,26 +9,6 @@ from graphc.backends.llvm import jit, spelling
 from graphc.backends.llvm.emitter import Module
 from graphc.backends.llvm.machine import host
 from graphc.types import DTYPES
-
-INF, NAN = math.inf, math.nan
-SPECIAL = [
-    0.0,
-    -0.0,
-    INF,
-    -INF,
-    NAN,
-    1.0,
-    -1.0,
-    0.5,
-    -0.5,
-    2.0,
-    -2.0,
-    3.0,
-    1e-45,
-    -1e-45,
-    1.5e-38,
-    3e38,
-]
 
 
 def entry(address, count):
@@ -78,9 +57,13 @@ def scalar_function(name, dtype, arity, result, **options):
     )
 
 
+class Tools:
+    """The helpers above, for tests, which cannot import this file."""
+
+    build = staticmethod(build)
+    scalar = staticmethod(scalar_function)
+
+
 @pytest.fixture(scope="session")
 def tools():
-    """The helpers above, as attributes."""
-    return type(
-        "Tools", (), {"build": staticmethod(build), "scalar": staticmethod(scalar_function)}
-    )
+    return Tools

@@ -1,6 +1,7 @@
 """The emitter and the compiler behind it: control flow, memory, masks, aliasing, linking."""
 
 import ctypes
+import threading
 
 import numpy as np
 import pytest
@@ -187,6 +188,24 @@ def test_objects_see_each_other_and_given_symbols():
     codes = [jit.object_code(module.text()) for module in (first, second)]
     linked = jit.link(codes, ["sum"], {"given": address})
     assert ctypes.CFUNCTYPE(NUMBER)(linked["sum"])() == 42
+
+
+def test_threads_compile_and_link_at_once():
+    found = {}
+
+    def work(number):
+        for k in range(5):
+            module = Module()
+            f = module.function("answer", [], "i64")
+            f.ret(f.constant(10 * number + k, "i64"))
+            found[number, k] = compiled(module, "answer", NUMBER)()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == {(number, k): 10 * number + k for number in range(4) for k in range(5)}
 
 
 def test_failures_are_compiler_bugs():

@@ -21,10 +21,8 @@ DOMAINS = {
     "bool": ["bool"],
     "uint32": ["uint32"],
 }
-ROUNDED = set(
-    "power exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh"
-    " tanh arcsinh arccosh arctanh sigmoid softplus erf".split()
-)
+ROUNDED = """power exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2
+sinh cosh tanh arcsinh arccosh arctanh sigmoid softplus erf"""
 """Functions that are no single IEEE operation, so that libraries differ in the last place."""
 
 CASES = [(name, dtype) for name, row in SCALARS.items() for dtype in DOMAINS[row.domain]]
@@ -96,7 +94,7 @@ def test_function_is_numpys(tools, name, dtype, rng):
         expected = np.asarray(SCALARS[name].numpy(*arrays))
     got = run(tools, name, dtype, arrays, lanes=16)
     assert expected.dtype == got.dtype
-    if name not in ROUNDED or dtype not in FLOATS:
+    if name not in ROUNDED.split() or dtype not in FLOATS:
         np.testing.assert_array_equal(got, expected)
         if name not in ("minimum", "maximum", "relu"):  # of two zeros NumPy returns either
             number = ~np.isnan(got) if dtype in FLOATS else ...

@@ -12,13 +12,14 @@ from graphc.backends.llvm.machine import named
 
 FLOAT32 = {
     "exp": 1.1, "exp2": 1.5, "expm1": 2, "log": 1, "log2": 0.51, "log10": 0.51, "log1p": 0.51,
-    "sqrt": 0.5, "rsqrt": 1.5, "sin": 1.6, "cos": 1.6, "tan": 3.5, "arcsin": 2.5, "arccos": 2,
+    "sqrt": 0.5, "rsqrt": 1.5, "sin": 1.6, "cos": 1.6, "tan": 2, "arcsin": 2.5, "arccos": 2,
     "arctan": 2, "sinh": 2.5, "cosh": 2, "tanh": 2.5, "arcsinh": 0.51, "arccosh": 0.51,
     "arctanh": 0.51, "sigmoid": 2.5, "softplus": 2, "erf": 1.2,
 }  # fmt: skip
 FLOAT64 = {
     "exp": 1.2, "exp2": 1.5, "expm1": 2.5, "log": 1, "log2": 2, "log10": 2, "log1p": 1.2,
-    "sqrt": 0.51, "rsqrt": 1.6, "sinh": 3, "cosh": 2, "tanh": 3, "arcsinh": 2, "arccosh": 3, "arctanh": 2,
+    "sqrt": 0.51, "rsqrt": 1.6, "sinh": 3, "cosh": 2, "tanh": 3,
+    "arcsinh": 2, "arccosh": 3, "arctanh": 2,
     "sigmoid": 2.5, "softplus": 2, "sin": 1, "cos": 1, "tan": 1, "arcsin": 1, "arccos": 1,
     "arctan": 1,
 }  # fmt: skip
@@ -118,7 +119,7 @@ def pairs(rng):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("name", "bound"), [("power", 0.51), ("arctan2", 3)])
+@pytest.mark.parametrize(("name", "bound"), [("power", 0.51), ("arctan2", 2)])
 def test_functions_of_two(tools, name, bound, rng):
     x, y = pairs(rng)
     with np.errstate(all="ignore"):

@@ -1,0 +1,74 @@
+"""Passes: functions from graph to graph, and the list in which they run.
+
+Comes in: a graph as the user and the gradient wrote it. Goes out: an equal graph that is cheaper
+and more accurate. Separate from lowering because tensors are still whole here, so algebra works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from graphc.graph import Graph
+from graphc.passes.cse import share_equal
+from graphc.passes.dce import drop_dead
+from graphc.passes.fast_math import assume_finite
+from graphc.passes.fold import fold_constants
+from graphc.passes.simplify import simplify
+from graphc.passes.split import split_reductions
+from graphc.passes.stabilise import stabilise
+from graphc.passes.verify import verify
+from graphc.rewrite import Ledger
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named step: ``run`` takes a graph and a ledger (or None) and gives a graph."""
+
+    name: str
+    run: Callable[[Graph, Ledger | None], Graph]
+
+
+PIPELINE: tuple[Pass, ...] = (
+    Pass("cse", share_equal),
+    Pass("fold", fold_constants),
+    Pass("simplify", simplify),
+    Pass("stabilise", stabilise),
+    Pass("dce", drop_dead),
+)
+
+
+def optimise(
+    graph: Graph,
+    passes: Sequence[Pass] = PIPELINE,
+    watch: Callable[[str, Graph], None] | None = None,
+    ledger: Ledger | None = None,
+) -> Graph:
+    """The graph after ``passes`` in order; verified before the first and after the last.
+
+    ``watch(name, graph)`` is called after every pass. Raises `CompilerBug` when a graph breaks a
+    rule of `verify`.
+    """
+    verify(graph)
+    for step in passes:
+        graph = step.run(graph, ledger)
+        if watch is not None:
+            watch(step.name, graph)
+    verify(graph)
+    return graph
+
+
+__all__ = [
+    "PIPELINE",
+    "Ledger",
+    "Pass",
+    "assume_finite",
+    "drop_dead",
+    "fold_constants",
+    "optimise",
+    "share_equal",
+    "simplify",
+    "split_reductions",
+    "stabilise",
+    "verify",
+]

@@ -1,0 +1,70 @@
+"""Constant folding: what depends on constants alone is computed now.
+
+Comes in: a graph. Goes out: a graph whose constants are numbers (broadcast where needed) and small
+tables. A separate pass because it asks for values, by `Op.eval`, where equations ask for shapes of
+expressions. Leaves and anything random are never folded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.graph import Graph, Node
+from graphc.ops.elementwise import Bitcast, Cast, Elementwise
+from graphc.ops.leaves import Table, constant
+from graphc.ops.movement import broadcast_to
+from graphc.rewrite import Head, Ledger, Rule, by_hand, number_of, rewrite
+
+LARGEST = 4096
+"""Elements of the largest table that folding makes; a larger one is cheaper to compute."""
+
+_FOLDED_KINDS = ("free", "pointwise", "reduce", "contract")
+
+
+@by_hand(
+    "compute with numbers", Elementwise, Cast, Bitcast, number=True,
+    why="a function of numbers is a number",
+)  # fmt: skip
+def _numbers(node: Node) -> Node | None:
+    values = [number_of(x) for x in node.inputs]
+    if None in values or "bfloat16" in {x.dtype.name for x in (node, *node.inputs)}:
+        return None  # NumPy has no bfloat16
+    arrays = [np.array(v, x.dtype.numpy) for v, x in zip(values, node.inputs, strict=True)]
+    return broadcast_to(constant(node.op.eval(*arrays).item(), node.dtype), node.shape)
+
+
+@by_hand("compute with tables", why="a function of small tables is a small table")
+def _tables(node: Node) -> Node | None:
+    tables = [x for x in node.inputs if Head.of(x.op) == Head(Table)]
+    if not tables or node.op.kind not in _FOLDED_KINDS or not _is_small(node, tables):
+        return None
+    values = [_value(x) for x in node.inputs]
+    if any(v is None for v in values):
+        return None
+    return Table.of(node.op.eval(*values), node.dtype)()
+
+
+def _is_small(node: Node, tables: list[Node]) -> bool:
+    """Whether the result is no larger than the tables it comes from, or than `LARGEST`."""
+    size: Any = node.type.size
+    return isinstance(size, int) and size <= min(LARGEST, max(x.op.eval().size for x in tables))
+
+
+def _value(x: Node) -> Any:
+    """The array of a table or of equal numbers; None for everything else."""
+    if Head.of(x.op) == Head(Table):
+        return x.op.eval()
+    value = number_of(x)
+    if value is None or x.dtype.name == "bfloat16":
+        return None
+    return np.broadcast_to(np.array(value, x.dtype.numpy), x.type.static_shape)
+
+
+FOLDING: list[Rule] = [_numbers, _tables]
+
+
+def fold_constants(graph: Graph, ledger: Ledger | None = None) -> Graph:
+    """The graph with constant parts computed; every result has the value `Op.eval` gives."""
+    return rewrite(graph, FOLDING, ledger, "fold")

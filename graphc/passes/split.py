@@ -1,0 +1,82 @@
+"""Splitting reductions: one long fold becomes a fold of folds, so that there is work for many.
+
+Comes in: a graph with static sizes. Goes out: a graph in which a large tensor folded to few
+elements is folded to some dozens of parts first. A separate pass, called before lowering by
+backends that work in parallel, because it adds operations and changes the order of sums.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphc.graph import Graph, Node
+from graphc.ops.elementwise import cast_to
+from graphc.ops.movement import reshape
+from graphc.ops.reduction import Fold, fold
+from graphc.rewrite import Ledger, Rule, by_hand, rewrite
+from graphc.types import FLOAT32
+
+LARGE = 1 << 16
+"""Elements from which on a fold is worth splitting."""
+
+ENOUGH = 16
+"""Results from which on the result alone gives enough parallel work."""
+
+PARTS = (16, 1024)
+"""How many parts a fold is split into, at least and at most."""
+
+
+@by_hand(
+    "split fold", Fold, why="a fold is associative, so parts can be folded side by side",
+    unsafe="rounding",
+)  # fmt: skip
+def _split(node: Node) -> Node | None:
+    op: Any = node.op
+    (x,) = node.inputs
+    if not _is_long(node, x):
+        return None
+    wide = cast_to(x, FLOAT32) if x.dtype.name in ("float16", "bfloat16") else x
+    parted = _parted(wide, op.axes)
+    if parted is None:
+        return None
+    parts, outer, inner = parted
+    folded = fold(op.function.name, fold(op.function.name, parts, inner), outer)
+    return cast_to(folded, node.dtype)
+
+
+def _is_long(node: Node, x: Node) -> bool:
+    few, many = node.type.size, x.type.size
+    if not isinstance(few, int) or not isinstance(many, int):
+        return False
+    return few < ENOUGH and many >= LARGE
+
+
+def _parted(x: Node, axes: tuple[int, ...]) -> tuple[Node, tuple[int, ...], tuple[int, ...]] | None:
+    """``x`` with the axes to fold last, and those to fold first; None when there is no good cut."""
+    shape = x.type.static_shape
+    for count in range(1, len(axes)):  # whole axes from the front, where their product fits
+        if PARTS[0] <= math.prod(shape[a] for a in axes[:count]) <= PARTS[1]:
+            kept = [a for a in range(len(shape)) if a not in axes[count:]]
+            return x, tuple(kept.index(a) for a in axes[:count]), axes[count:]
+    for axis in axes:
+        if parts := _divisor(shape[axis]):
+            cut = (*shape[:axis], parts, shape[axis] // parts, *shape[axis + 1 :])
+            inner = tuple(a + 1 if a >= axis else a for a in axes)
+            outer = axis - sum(a < axis for a in axes)
+            return reshape(x, cut), (outer,), inner
+    return None
+
+
+def _divisor(extent: int) -> int:
+    """The largest number of equal parts allowed that leaves parts of some length; or 0."""
+    fitting = (n for n in range(PARTS[1], PARTS[0] - 1, -1) if extent % n == 0)
+    return next((n for n in fitting if extent // n >= PARTS[0]), 0)
+
+
+SPLITTING: list[Rule] = [_split]
+
+
+def split_reductions(graph: Graph, ledger: Ledger | None = None) -> Graph:
+    """The graph with long folds of static tensors split in two; last bits of sums may change."""
+    return rewrite(graph, SPLITTING, ledger, "split")

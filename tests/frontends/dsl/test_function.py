@@ -1,0 +1,167 @@
+"""compile and jit: nests of outputs, updates, forgotten inputs, tracing and its cache."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from running import close, run
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+def test_outputs_come_back_in_their_nest():
+    x = gc.input("x", (2,))
+    outputs = {"a": x, "b": [x + 1, (x + 2,)], "c": Pair(x, {"d": x * 2}), "e": 5, "f": ()}
+    result = gc.compile([x], outputs, backend="numpy")(np.float32([1, 2]))
+    close(result["a"], np.float32([1, 2]))
+    close(result["b"][1][0], np.float32([3, 4]))
+    assert isinstance(result["c"], Pair)
+    close(result["c"].second["d"], np.float32([2, 4]))
+    assert result["e"] == 5
+    assert result["f"] == ()
+
+
+def test_arguments_by_place_and_by_name():
+    x, y = gc.input("x", ()), gc.input("y", ())
+    f = gc.compile([x, y], x - y, backend="numpy", name="difference")
+    assert f(5, 3) == f(5, y=3) == f(y=3, x=5) == 2
+    assert f.name == "difference"
+    for wrong in [(1,), (1, 2, 3)]:
+        with pytest.raises(gc.UserError, match="GC0302"):
+            f(*wrong)
+
+
+def test_updates_happen_after_the_outputs():
+    count = gc.param(np.int64(0))
+    twice = gc.param(np.zeros(2))
+    step = gc.compile([], [count, twice], {count: count + 1, twice: count.astype("float32") + twice},
+                      backend="numpy")
+    assert [int(step()[0]) for _ in range(3)] == [0, 1, 2]
+    close(gc.value(twice), np.float32([3, 3]))
+    gc.assign(count, 10)
+    assert step()[0] == 10
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        (lambda x, w: gc.compile([], x, backend="numpy"), "GC0301"),
+        (lambda x, w: gc.compile([], w, {w: w + x}, backend="numpy"), "GC0301"),
+        (lambda x, w: gc.compile([w], x, backend="numpy"), "GC0302"),
+        (lambda x, w: gc.compile([x + 1], x, backend="numpy"), "GC0302"),
+        (lambda x, w: gc.compile([x, gc.input("x", ())], x, backend="numpy"), "GC0302"),
+        (lambda x, w: gc.compile([x], x, {x: x}, backend="numpy"), "GC0302"),
+        (lambda x, w: gc.compile([x], x, {w: x[0]}, backend="numpy"), "GC0101"),
+        (lambda x, w: gc.compile([x], x, {w: w.astype("float64")}, backend="numpy"), "GC0102"),
+        (lambda x, w: gc.compile([x], x, backend="abacus"), "GC0402"),
+    ],
+)
+def test_wrong_programs(program, code):
+    x, w = gc.input("x", (2,)), gc.param(np.zeros(2), name="w")
+    with pytest.raises(gc.UserError, match=code) as caught:
+        program(x, w)
+    assert "test_function.py" in str(caught.value)
+
+
+def test_a_forgotten_input_is_named_with_the_list_to_write():
+    x, y = gc.input("x", (2,)), gc.input("y", (2,))
+    with pytest.raises(gc.UserError) as caught:
+        gc.compile([x], x + y, backend="numpy")
+    assert "'y'" in caught.value.what
+    assert caught.value.fix == "compile with inputs [x, y]"
+
+
+def test_parameters_take_their_name_from_the_variable():
+    weights = gc.param([1.0, 2.0])
+    assert weights.name == "weights"
+    assert gc.param([1.0], name="bias").name == "bias"
+    assert [gc.param([1.0])][0].name == "p"
+    assert weights.dtype.name == "float32"
+    assert gc.param(np.zeros(2), dtype="float64").dtype.name == "float64"
+    with pytest.raises(gc.UserError, match="GC0107"):
+        gc.param(weights + 1)
+    with pytest.raises(gc.UserError, match="GC0107"):
+        gc.value(weights + 1)
+
+
+def test_jit_traces_once_per_signature():
+    traces = []
+
+    @gc.jit(backend="numpy")
+    def f(x, scale=2, *, shift=0.0):
+        traces.append(x.shape)
+        return x * scale + shift
+
+    a, b = np.ones(3, np.float32), np.ones((2, 3))
+    close(f(a), np.float32([2, 2, 2]))
+    close(f(a + 1), np.float32([4, 4, 4]))
+    assert traces == [(3,)]
+    close(f(a, 3, shift=1.0), np.float32([4, 4, 4]))
+    close(f(b), 2 * b)
+    close(f(a, scale=2), np.float32([2, 2, 2]))
+    assert traces == [(3,), (3,), (2, 3)]
+    assert len(f.versions) == 3
+    assert f.__name__ == "f"
+
+
+def test_jit_takes_and_returns_nests():
+    @gc.jit(backend="numpy")
+    def f(weights, x):
+        return {"y": [x @ w for w in weights["layers"]], "n": len(weights["layers"])}
+
+    x, w = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+    result = f({"layers": [w, 2 * w]}, x)
+    close(result["y"][1], np.full((2, 4), 6, np.float32))
+    assert result["n"] == 2
+
+
+def test_jit_refuses_decisions_by_value_and_odd_arguments():
+    @gc.jit(backend="numpy")
+    def sign(x):
+        return 1 if x.sum() > 0 else -x
+
+    with pytest.raises(gc.UserError, match="GC0106") as caught:
+        sign(np.ones(2))
+    assert "1 if x.sum() > 0 else -x" in str(caught.value)
+    with pytest.raises(gc.UserError, match="GC0107"):
+        gc.jit(lambda x, y: x, backend="numpy")(np.ones(2), {1, 2})
+
+
+def test_random_draws_change_with_every_call_and_repeat_with_the_seed():
+    def draws(seed):
+        source = gc.random.Generator(seed)
+        outputs = [source.uniform((1000,)), source.uniform((1000,), 2, 4), source.normal((1000,))]
+        return gc.compile([], [*outputs, source.bernoulli(0.25, (1000,))], backend="numpy")
+
+    first, again, other = draws(7), draws(7), draws(8)
+    a, b, c, d = first(), first(), again(), other()
+    assert all((x == y).all() for x, y in zip(a, c, strict=True))
+    for changed in (b, d):
+        assert all((x != y).any() for x, y in zip(a, changed, strict=True))
+    uniform, wide, normal, coin = a
+    assert 0 <= uniform.min() < uniform.max() < 1
+    assert 2 <= wide.min() < wide.max() < 4
+    assert abs(np.corrcoef(uniform, wide)[0, 1]) < 0.1
+    # three standard errors of the mean of 1000 draws
+    assert abs(uniform.mean() - 0.5) < 3 * (1 / 12 / 1000) ** 0.5
+    assert abs(normal.mean()) < 3 / 1000**0.5
+    assert abs(coin.mean() - 0.25) < 3 * (0.25 * 0.75 / 1000) ** 0.5
+    with pytest.raises(gc.UserError, match="GC0104"):
+        gc.random.Generator(-1)
+
+
+def test_scopes_are_recorded():
+    with gc.scope("outer"), gc.scope("inner"):
+        x = gc.zeros(2) + 1
+    assert x.node.site.scope == ("outer", "inner")
+
+
+def test_constants_are_float32_unless_asked():
+    assert gc.constant(np.zeros(2)).dtype.name == "float32"
+    close(run(gc.constant([1, 2])), np.array([1, 2]))
+    close(run(gc.constant(1.5, "float64")), np.float64(1.5))

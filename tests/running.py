@@ -1,0 +1,21 @@
+"""Runs small graphs on the numpy backend: the one-line helper of many tests."""
+
+import numpy as np
+
+import graphc as gc
+
+
+def run(result, **arrays):
+    """The value of a tensor (or a nest of tensors), given arrays for inputs of these names."""
+    wanted = [gc.input(name, a.shape, a.dtype) for name, a in arrays.items()]
+    assert not wanted or callable(result), "pass a function of tensors when there are arrays"
+    outputs = result(*wanted) if callable(result) else result
+    return gc.compile(wanted, outputs, backend="numpy")(*arrays.values())
+
+
+def close(ours, numpys, **tolerance):
+    """Checks value, shape and dtype of a result against NumPy's."""
+    numpys = np.asarray(numpys)
+    assert ours.shape == numpys.shape
+    assert ours.dtype == numpys.dtype
+    np.testing.assert_allclose(ours, numpys, **{"rtol": 1e-5, "atol": 1e-6} | tolerance)
