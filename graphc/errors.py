@@ -33,6 +33,7 @@ CODES = {
     "GC0501": "a file cannot be read",
     "GC0502": "a checkpoint does not fit the model",
     "GC0503": "a command-line target cannot be found",
+    "GC0504": "no program here can draw that format",
 }
 """Every error code with its title; ``graphc explain CODE`` prints the page of each."""
 

@@ -3,21 +3,24 @@
 Comes in: iterators and buffers. Goes out: immutable expressions that compare by structure. It is a
 language of its own because kernels and loops share it, so substituting one index into another is
 the whole of fusion.
-
-Indices are kept in a normal form, `Affine`: a sum of atoms with integer coefficients. Strides,
-equality of indices and the division of a flat index into axes (reshape) then need no search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from graphc.arith import Arithmetic
 from graphc.errors import CompilerBug
 from graphc.scalars import SCALARS
 from graphc.types import BOOL, INT64, DType, Scalar, TensorType, weak_dtype
+
+
+class Algebra(Protocol):
+    """The result of a scalar function of indices in normal form; None when it has none."""
+
+    def __call__(self, function: str, *operands: Any) -> Expr | None: ...
 
 
 class Expr(Arithmetic):
@@ -31,10 +34,14 @@ class Expr(Arithmetic):
         def dtype(self) -> DType:
             """The type of the value."""
 
+    algebra: ClassVar[Algebra | None] = None
+    """What operators do to indices; set by `graphc.index`, which is made of expressions itself."""
+
     def combine(self, function: str, *operands: Any) -> Self:
-        if all(isinstance(x, int) or is_index(x) for x in operands) and function in _INDEX_ALGEBRA:
-            return _INDEX_ALGEBRA[function](*operands)  # type: ignore[return-value]
-        return apply(function, *operands)  # type: ignore[return-value]
+        if Expr.algebra is None:
+            raise CompilerBug("graphc.index was not imported, so indices have no algebra")
+        index = Expr.algebra(function, *operands)
+        return index if index is not None else apply(function, *operands)  # type: ignore[return-value]
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -229,145 +236,6 @@ def cast(value: Expr, dtype: DType) -> Expr:
     return value if value.dtype == dtype else Apply("cast", (value,), dtype)
 
 
-# The index algebra --------------------------------------------------------------------------------
-def is_index(value: object) -> bool:
-    """Whether the index algebra understands ``value``."""
-    if isinstance(value, Lit):
-        return value.dtype == INT64
-    return isinstance(value, Iter | Affine | Bounded) or (
-        isinstance(value, Apply)
-        and value.function in ("floor_divide", "remainder")
-        and is_index(value.args[0])
-    )
-
-
-def affine(index: Expr | int) -> Affine:
-    """The normal form of an index."""
-    if isinstance(index, Affine):
-        return index
-    if isinstance(index, int):
-        return Affine((), index)
-    if isinstance(index, Lit):
-        return Affine((), int(index.value))
-    return Affine(((index, 1),), 0)
-
-
-def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
-    kept = {atom: c for atom, c in terms.items() if c}
-    if not kept:
-        return Lit(constant, INT64)
-    if constant == 0 and len(kept) == 1:
-        ((atom, coefficient),) = kept.items()
-        if coefficient == 1:
-            return atom
-    return Affine(tuple(kept.items()), constant)
-
-
-def _add(a: Expr | int, b: Expr | int) -> Expr:
-    left, right = affine(a), affine(b)
-    terms = dict(left.terms)
-    for atom, c in right.terms:
-        terms[atom] = terms.get(atom, 0) + c
-    return _simplest(terms, left.constant + right.constant)
-
-
-def _scale(a: Affine, by: int) -> Expr:
-    return _simplest({atom: c * by for atom, c in a.terms}, a.constant * by)
-
-
-def _multiply(a: Expr | int, b: Expr | int) -> Expr:
-    left, right = affine(a), affine(b)
-    if not right.terms:
-        return _scale(left, right.constant)
-    if not left.terms:
-        return _scale(right, left.constant)
-    return apply("multiply", lift(a, INT64), lift(b, INT64))
-
-
-def bounds(index: Expr | int) -> tuple[int, int] | None:
-    """The least and the greatest value of an index, or None when it depends on data."""
-    form = affine(index)
-    low = high = form.constant
-    for atom, c in form.terms:
-        reach = _atom_bounds(atom)
-        if reach is None:
-            return None
-        ends = (c * reach[0], c * reach[1])
-        low, high = low + min(ends), high + max(ends)
-    return low, high
-
-
-def _atom_bounds(atom: Expr) -> tuple[int, int] | None:
-    if isinstance(atom, Iter | Bounded):
-        return 0, max(atom.extent - 1, 0)
-    if isinstance(atom, Apply) and isinstance(divisor := atom.args[-1], Lit):
-        n = int(divisor.value)
-        if atom.function == "remainder" and n > 0:
-            return 0, n - 1
-        inner = bounds(atom.args[0])
-        if atom.function == "floor_divide" and inner is not None:
-            return inner[0] // n, inner[1] // n
-    return None
-
-
-def _split(index: Affine, divisor: int) -> tuple[Expr, Expr] | None:
-    """Quotient and remainder, when the part not divisible stays within 0 .. divisor-1."""
-    whole = {a: c // divisor for a, c in index.terms if c % divisor == 0}
-    part = {a: c for a, c in index.terms if c % divisor}
-    quotient, rest = divmod(index.constant, divisor)
-    leftover = _simplest(part, rest)
-    reach = bounds(leftover)
-    if reach is None or reach[0] < 0 or reach[1] >= divisor:
-        return None
-    return _simplest(whole, quotient), leftover
-
-
-def _divide(a: Expr | int, b: Expr | int, keep: int, function: str) -> Expr:
-    index, divisor = affine(a), affine(b)
-    if divisor.terms or divisor.constant <= 0:
-        return apply(function, lift(a, INT64), lift(b, INT64))
-    split = _split(index, divisor.constant)
-    if split is not None:
-        return split[keep]
-    if keep == 1:  # multiples of the divisor do not change a remainder
-        rest = {t: c for t, c in index.terms if c % divisor.constant}
-        index = affine(_simplest(rest, index.constant % divisor.constant))
-    dividend = _simplest(dict(index.terms), index.constant)
-    return Apply(function, (dividend, Lit(divisor.constant, INT64)), INT64)
-
-
-_INDEX_ALGEBRA: dict[str, Callable[..., Expr]] = {
-    "add": _add,
-    "subtract": lambda a, b: _add(a, _multiply(b, -1)),
-    "negative": lambda a: _multiply(a, -1),
-    "multiply": _multiply,
-    "floor_divide": lambda a, b: _divide(a, b, 0, "floor_divide"),
-    "remainder": lambda a, b: _divide(a, b, 1, "remainder"),
-}
-
-
-def stride(index: Expr, iterator: Iter) -> int | None:
-    """How far ``index`` moves when ``iterator`` steps by one; None when that is not a constant."""
-    form = affine(index)
-    step = 0
-    for atom, c in form.terms:
-        if atom is iterator:
-            step += c
-        elif depends_on(atom, iterator):
-            return None
-    return step
-
-
-def flat_index(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
-    """The element offset of ``index`` in ``buffer``; a single index is an offset already."""
-    if len(index) == 1:
-        return index[0]
-    total: Expr = Lit(0, INT64)
-    for i, step in zip(index, buffer.strides, strict=True):
-        total = _add(total, _multiply(i, step))
-    return total
-
-
 # Walks --------------------------------------------------------------------------------------------
 def walk(*roots: Expr) -> Iterator[Expr]:
     """Every expression below ``roots``, shared ones once, operands before their users."""
@@ -398,7 +266,7 @@ def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
     if isinstance(expr, Load):
         return Load(expr.buffer, children)
     if isinstance(expr, Apply):
-        if expr.function in ("floor_divide", "remainder") and all(map(is_index, children[:1])):
+        if expr.function in ("floor_divide", "remainder"):  # may be an index
             return children[0].combine(expr.function, *children)
         return Apply(expr.function, children, expr.dtype)
     if isinstance(expr, Select):

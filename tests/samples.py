@@ -262,7 +262,8 @@ def _fold_samples() -> Iterator[Sample]:
         )
     for name in ("logical_and", "logical_or"):
         yield _plain(f"fold-{name}", Fold(scalars.SCALARS[name], (1,)), Values((4, 3), "bool"))
-        yield _plain(f"fold-{name}-empty", Fold(scalars.SCALARS[name], (1,)), Values((4, 0), "bool"))
+        none = Values((4, 0), "bool")
+        yield _plain(f"fold-{name}-empty", Fold(scalars.SCALARS[name], (1,)), none)
     for largest in (True, False):
         name = "argmax" if largest else "argmin"
         yield _plain(name, ArgExtreme(largest, 1), _X)
@@ -339,15 +340,19 @@ def _bilinear_exact(name: str, build: Callable[..., Node], *shapes: Shape) -> Sa
 
 
 def _convolution_samples() -> Iterator[Sample]:
-    yield _bilinear("convolve-1d", Convolve((1,), (1,)), (2, 1, 3, 6), (1, 2, 3, 3))
-    yield _bilinear("convolve-2d", Convolve((1, 1), (1, 1)), (2, 1, 2, 5, 4), (1, 3, 2, 3, 2))
-    yield _bilinear("convolve-3d", Convolve((1, 2, 1), (1, 1, 2)), (1, 1, 2, 3, 4, 5), (1, 2, 2, 2, 2, 2))
-    yield _bilinear("convolve-strided", Convolve((2, 3), (1, 1)), (1, 1, 1, 7, 9), (1, 2, 1, 3, 2))
-    yield _bilinear("convolve-dilated", Convolve((2, 1), (2, 3)), (1, 1, 2, 8, 8), (1, 1, 2, 3, 2))
-    yield _bilinear("convolve-grouped", Convolve((1, 1), (1, 1)), (2, 3, 1, 4, 4), (3, 2, 1, 2, 2))
-    yield _bilinear("convolve-pointwise", Convolve((1, 1), (1, 1)), (1, 1, 3, 9, 9), (1, 2, 3, 1, 1))
-    yield _bilinear("convolve-batch-of-none", Convolve((1,), (1,)), (0, 1, 2, 5), (1, 2, 2, 3))
-    yield _bilinear("convolve-no-channels", Convolve((1,), (1,)), (2, 1, 0, 5), (1, 2, 0, 3))
+    for name, strides, dilations, x, w in (
+        ("1d", (1,), (1,), (2, 1, 3, 6), (1, 2, 3, 3)),
+        ("2d", (1, 1), (1, 1), (2, 1, 2, 5, 4), (1, 3, 2, 3, 2)),
+        ("3d", (1, 2, 1), (1, 1, 2), (1, 1, 2, 3, 4, 5), (1, 2, 2, 2, 2, 2)),
+        ("strided", (2, 3), (1, 1), (1, 1, 1, 7, 9), (1, 2, 1, 3, 2)),
+        ("dilated", (2, 1), (2, 3), (1, 1, 2, 8, 8), (1, 1, 2, 3, 2)),
+        ("grouped", (1, 1), (1, 1), (2, 3, 1, 4, 4), (3, 2, 1, 2, 2)),
+        ("pointwise", (1, 1), (1, 1), (1, 1, 3, 9, 9), (1, 2, 3, 1, 1)),
+        ("batch-of-none", (1,), (1,), (0, 1, 2, 5), (1, 2, 2, 3)),
+        ("no-channels", (1,), (1,), (2, 1, 0, 5), (1, 2, 0, 3)),
+        ("no-axes", (), (), (2, 1, 3), (1, 2, 3)),
+    ):
+        yield _bilinear(f"convolve-{name}", Convolve(strides, dilations), x, w)
     half = Values((1, 1, 3, 8), "float16"), Values((1, 2, 3, 3), "float16")
     yield replace(_bilinear("convolve-half", Convolve((1,), (1,)), *half), tolerance=4e-3)
     whole = Values((1, 1, 2, 5), "int32", -5, 5), Values((1, 2, 2, 3), "int32", -5, 5)

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile import tiled
-from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Load, Reduce, flat_index, stride, substitute, walk
+from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Load, Reduce, substitute, walk
+from graphc.index import flat_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Statement
 from graphc.loops.nest import nest

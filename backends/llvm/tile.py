@@ -21,7 +21,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from graphc.backends.llvm.machine import Machine
-from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Reduce, stride, substitute, walk
+from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Reduce, substitute, walk
+from graphc.index import stride
 from graphc.kernels.kernel import Kernel, Store
 from graphc.loops.ir import Accumulate, Local, Put, Statement
 from graphc.loops.nest import Nest, identity

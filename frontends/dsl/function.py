@@ -17,6 +17,7 @@ import numpy as np
 from graphc.compile import Executable
 from graphc.errors import UserError
 from graphc.frontends.dsl.leaves import input as make_input
+from graphc.frontends.dsl.leaves import is_input
 from graphc.frontends.dsl.manners import as_node, at_user_line, raw
 from graphc.frontends.dsl.structure import Rebuild, flatten
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
@@ -78,14 +79,10 @@ def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor], updates: Updat
     return Graph(listed, results, pairs)
 
 
-def _is_input(node: Node) -> bool:
-    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
-
-
 def _checked_inputs(inputs: Iterable[Tensor]) -> tuple[Node, ...]:
     listed = tuple(tensor(x).node for x in ([inputs] if isinstance(inputs, Tensor) else inputs))
     for node in listed:
-        if not _is_input(node):
+        if not is_input(node):
             raise UserError(
                 "GC0302",
                 f"{describe(node)} is listed but is not an input",
@@ -104,7 +101,7 @@ def _checked_inputs(inputs: Iterable[Tensor]) -> tuple[Node, ...]:
 
 
 def _all_listed(order: Iterable[Node], listed: tuple[Node, ...]) -> None:
-    missing = [node for node in order if _is_input(node) and node not in listed]
+    missing = [node for node in order if is_input(node) and node not in listed]
     if missing:
         names = ", ".join(node.op.label for node in (*listed, *missing))
         raise UserError(

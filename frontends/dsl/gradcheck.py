@@ -15,12 +15,13 @@ import numpy as np
 
 from graphc.compile import Executable
 from graphc.errors import UserError
+from graphc.frontends.dsl.leaves import is_input
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node, as_array, describe, retyped, toposort
 from graphc.ops.elementwise import cast_to, full_like
-from graphc.ops.leaves import Input, Table
+from graphc.ops.leaves import Input
 from graphc.types import FLOAT64, DType
 
 
@@ -81,9 +82,9 @@ def check_grad(
 def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> dict[Node, Array]:
     """The leaves that become inputs, the varied ones first, and where each starts."""
     given = {x.node: np.asarray(v) for x, v in values.items()}
-    inputs = [n for n in toposort([loss]) if _is_open(n) and n not in chosen]
+    inputs = [n for n in toposort([loss]) if is_input(n) and n not in chosen]
     start: dict[Node, Array] = {}
-    for node in (*chosen, *inputs, *given):
+    for node in (*chosen, *inputs):
         if node not in given and node.op.storage is None:
             raise UserError(
                 "GC0302",
@@ -91,55 +92,39 @@ def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> 
                 why="differences are taken at a point, so every input needs a number",
                 fix="pass values={x: array}",
             )
-        value = given[node] if node.op.storage is None else node.op.storage.array
-        start[node] = as_array(given.get(node, value), _wide_dtype(node.dtype))
+        value = given[node] if node in given else node.op.storage.array
+        start[node] = as_array(value, FLOAT64 if node in chosen else node.dtype)
     return start
-
-
-def _is_open(node: Node) -> bool:
-    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
-
-
-def _wide_dtype(dtype: DType) -> DType:
-    return FLOAT64 if dtype.is_float else dtype
 
 
 def _compiled(
     loss: Node, leaves: Sequence[Node], chosen: Sequence[Node]
 ) -> tuple[Executable, Executable]:
     """Two functions of arrays for ``leaves``: the loss, and its gradients by ``chosen``."""
-    inputs = {
-        node: Input(f"x{k}", node.type.with_dtype(_wide_dtype(node.dtype)), k)()
-        for k, node in enumerate(leaves)
-    }
-    wide = _widened(loss, inputs)
-    found = gradients(wide, [inputs[x] for x in chosen])
+    varied = {x: Input(f"wrt{k}", x.type.with_dtype(FLOAT64), k)() for k, x in enumerate(chosen)}
+    wide = _widened(loss, varied)
+    found = gradients(wide, list(varied.values()))
     slopes = tuple(
-        full_like(0, inputs[x]) if g is None else g for g, x in zip(found, chosen, strict=True)
+        full_like(0, x) if g is None else g for g, x in zip(found, varied.values(), strict=True)
     )
-    order = tuple(inputs.values())
-    return Executable(Graph(order, (wide,)), "numpy"), Executable(Graph(order, slopes), "numpy")
+    inputs = tuple(varied.get(node, node) for node in leaves)
+    return Executable(Graph(inputs, (wide,)), "numpy"), Executable(Graph(inputs, slopes), "numpy")
 
 
-def _widened(loss: Node, leaves: Mapping[Node, Node]) -> Node:
-    """``loss`` with every float in float64 and ``leaves`` exchanged."""
-    new = dict(leaves)
+def _widened(loss: Node, varied: Mapping[Node, Node]) -> Node:
+    """``loss`` with ``varied`` exchanged, and every float that depends on them in float64."""
+    new = dict(varied)
     for node in toposort([loss]):
-        if node not in new:
-            new[node] = _wide(node, tuple(new[x] for x in node.inputs))
-    return new[loss]
+        if node not in new and any(x in new for x in node.inputs):
+            inputs = tuple(_wide(new.get(x, x)) for x in node.inputs)
+            dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
+            floats = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
+            new[node] = retyped(replace(node.op, **floats), inputs, node)  # type: ignore[type-var]
+    return new.get(loss, loss)
 
 
-def _wide(node: Node, inputs: tuple[Node, ...]) -> Node:
-    if node.op.kind == "leaf":
-        value = node.op.eval() if node.op.storage is None else node.op.storage.array
-        return Table.of(value, _wide_dtype(node.dtype))()
-    if inputs and not any(x.dtype.is_float for x in node.inputs):
-        # floats begin here, perhaps from bits that have a meaning in this width only
-        return cast_to(retyped(node.op, inputs, node), _wide_dtype(node.dtype))
-    dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
-    changes = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
-    return retyped(replace(node.op, **changes), inputs, node)  # type: ignore[type-var]
+def _wide(node: Node) -> Node:
+    return cast_to(node, FLOAT64) if node.dtype.is_float else node
 
 
 def _differences(run: Executable, start: list[Array], place: int, epsilon: float) -> Array:

@@ -77,9 +77,15 @@ def constant(value: Value, dtype: Any = None) -> Tensor:
     return Tensor(manners.as_node(value, dtype_of(dtype) if dtype is not None else None))
 
 
+@at_user_line
 def dim(name: str) -> Dim:
     """The size called ``name``, for shapes and size arithmetic: ``2 * gc.dim("n") + 1``."""
     return Dim.named(name)
+
+
+def is_input(node: Node) -> bool:
+    """Whether `input` made it: a leaf with a name and nothing stored."""
+    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
 
 
 def value(parameter: Tensor) -> Any:

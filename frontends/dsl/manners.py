@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from graphc.dims import Dim, Size, size
+from graphc.dims import Dim, Size, product, size
 from graphc.errors import UserError
 from graphc.graph import Array, Node, describe
 from graphc.ops.elementwise import cast_to
@@ -210,10 +210,9 @@ def complete_shape(shape: Sequence[Any], total: Size) -> Shape:
     free = [a for a, s in enumerate(shape) if not isinstance(s, str | Dim) and s == -1]
     if not free:
         return shape_of(shape)
-    known = shape_of(s for a, s in enumerate(shape) if a != free[0])
-    rest: Size = reduce(operator.mul, known, 1)
-    found = _quotient(total, rest)
-    if len(free) > 1 or found is None:
+    known = shape_of(s for a, s in enumerate(shape) if a not in free)
+    found = _quotient(total, product(known)) if len(free) == 1 else None
+    if found is None:
         raise UserError(
             "GC0101",
             f"reshape: no size for -1 in {tuple(shape)} gives {total} elements",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from graphc.frontends.dsl.elementwise import exp, isfinite, log, where
 from graphc.frontends.dsl.manners import at_user_line, axes_of
 from graphc.frontends.dsl.tensor import Axis, Tensor, Value, tensor
-from graphc.ops.control import stop_gradient as stop_gradient_node
+from graphc.ops.copy import StopGradient
 
 
 def sum(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
@@ -70,7 +70,7 @@ def argmin(x: Value, axis: int | None = None, *, keepdims: bool = False) -> Tens
 
 def stop_gradient(x: Value) -> Tensor:
     """``x``, through which no gradient flows."""
-    return Tensor(stop_gradient_node(tensor(x).node))
+    return Tensor(StopGradient()(tensor(x).node))
 
 
 # The softmax family -------------------------------------------------------------------------------

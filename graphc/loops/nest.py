@@ -14,25 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.errors import CompilerBug
-from graphc.expr import (
-
-    Apply,
-    Bounded,
-    Buffer,
-    Expr,
-    Iter,
-    Lit,
-    Load,
-    Reduce,
-    Select,
-    is_index,
-    rebuild,
-)
+from graphc.expr import Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select, rebuild
+from graphc.index import is_index
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement
 from graphc.scalars import SCALARS
 from graphc.types import DType, Scalar
-
 
 TALL = 12
 """Expressions higher than this are cut by a local: readable, and no walk over them recurses deep."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from string import digits
 
 from graphc.dims import Size, product
 from graphc.errors import UserError
@@ -49,29 +50,34 @@ def einsum(equation: str, *operands: Node) -> Node:
 
 def _parsed(equation: str, operands: Sequence[Node]) -> tuple[list[str], str]:
     """One label per axis of each operand, and of the result."""
-    text = equation.replace(" ", "")
-    left, arrow, out = text.partition("->")
+    left, arrow, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
+    letters = set(left + out) - set(",.")
     if len(terms) != len(operands):
         raise UserError("GC0302", f"einsum {equation!r} of {len(operands)} operands")
-    letters = set(text) - set(",->.")
-    if not all(x.isalpha() for x in letters) or "." in text.replace(_ELLIPSIS, ""):
+    if not all(map(str.isalpha, letters)) or "." in (left + out).replace(_ELLIPSIS, ""):
         raise UserError("GC0104", f"einsum: {equation!r} is no equation", fix="e.g. 'ij,jk->ik'")
-    free = [chr(code) for code in range(ord("A"), ord("A") + 200) if chr(code) not in letters]
-    extra = ""
-    for k, (term, x) in enumerate(zip(terms, operands, strict=True)):
-        hidden = x.type.rank - len(term.replace(_ELLIPSIS, ""))
-        if hidden < 0 or (hidden > 0 and _ELLIPSIS not in term):
-            raise UserError("GC0103", f"einsum: {x.type} for the axes {term!r} of {equation!r}")
-        shown = "".join(free[:hidden])
-        extra = max(extra, shown, key=len)
-        terms[k] = term.replace(_ELLIPSIS, shown)
+    terms, extra = _without_ellipses(equation, terms, operands)
     if not arrow:
-        labels = "".join(terms)
-        out = extra + "".join(sorted(c for c in letters if labels.count(c) == 1))
+        once = (x for x in letters if "".join(terms).count(x) == 1)
+        out = extra + "".join(sorted(once))
     out = out.replace(_ELLIPSIS, extra)
     _check_labels(equation, terms, out)
     return terms, out
+
+
+def _without_ellipses(
+    equation: str, terms: Sequence[str], operands: Sequence[Node]
+) -> tuple[list[str], str]:
+    """The terms with digits for the axes that ``...`` stands for, and those digits."""
+    hidden = []
+    for term, x in zip(terms, operands, strict=True):
+        hidden.append(x.type.rank - len(term.replace(_ELLIPSIS, "")))
+        if hidden[-1] < 0 or (hidden[-1] > 0 and _ELLIPSIS not in term):
+            raise UserError("GC0103", f"einsum: {x.type} for the axes {term!r} of {equation!r}")
+    extra = digits[: max(hidden)]
+    new = (extra[len(extra) - count :] for count in hidden)
+    return [term.replace(_ELLIPSIS, text) for term, text in zip(terms, new, strict=True)], extra
 
 
 def _check_labels(equation: str, terms: Sequence[str], out: str) -> None:

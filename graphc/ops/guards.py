@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 
-from graphc.expr import Apply, Bounded, Expr, Lit, Select, bounds
+from graphc.expr import Apply, Bounded, Expr, Lit, Select
+from graphc.index import bounds
 from graphc.types import BOOL, Scalar
 
 NEVER = Lit(False, BOOL)

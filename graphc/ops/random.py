@@ -21,8 +21,9 @@ import numpy as np
 from graphc import scalars
 from graphc.dims import Size
 from graphc.errors import UserError
-from graphc.expr import Apply, Expr, Lit, bounds, cast
+from graphc.expr import Apply, Expr, Lit, cast
 from graphc.graph import Array, Node, Op, Read
+from graphc.index import bounds
 from graphc.ops.elementwise import Bitcast, cast_to
 from graphc.ops.reduction import static
 from graphc.types import FLOAT16, FLOAT32, FLOAT64, INT32, INT64, UINT32, DType, TensorType

@@ -15,8 +15,9 @@ import numpy as np
 
 from graphc.dims import Size
 from graphc.errors import UserError
-from graphc.expr import Expr, Lit, Select, apply, bounds
+from graphc.expr import Expr, Lit, Select, apply
 from graphc.graph import Array, Node, Op, Read
+from graphc.index import bounds
 from graphc.ops.guards import divisible, guarded, promised, within
 from graphc.ops.movement import reshape
 from graphc.ops.reduction import static, sum_over

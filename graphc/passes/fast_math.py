@@ -7,7 +7,7 @@ pass so that nobody gets it without asking.
 from __future__ import annotations
 
 from graphc.graph import Graph
-from graphc.passes.fold import FOLDING
+from graphc.passes.fold import NUMBERS
 from graphc.passes.simplify import ALGEBRA
 from graphc.rewrite import Ledger, Rule, is_float, number, rewrite, rule, variable
 
@@ -26,4 +26,4 @@ FAST_MATH: list[Rule] = [
 
 def assume_finite(graph: Graph, ledger: Ledger | None = None) -> Graph:
     """The graph after equations that hold for finite values only."""
-    return rewrite(graph, [*FAST_MATH, FOLDING[0], *ALGEBRA], ledger, "fast_math")
+    return rewrite(graph, [*FAST_MATH, *NUMBERS, *ALGEBRA], ledger, "fast_math")

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.graph import Graph, Node
 from graphc.ops.elementwise import Bitcast, Cast, Elementwise
-from graphc.ops.leaves import Table, constant
+from graphc.ops.leaves import Constant, Table, constant
 from graphc.ops.movement import broadcast_to
 from graphc.rewrite import Head, Ledger, Rule, by_hand, number_of, rewrite
 
@@ -33,6 +33,14 @@ def _numbers(node: Node) -> Node | None:
         return None  # NumPy has no bfloat16
     arrays = [np.array(v, x.dtype.numpy) for v, x in zip(values, node.inputs, strict=True)]
     return broadcast_to(constant(node.op.eval(*arrays).item(), node.dtype), node.shape)
+
+
+@by_hand("number in its dtype", Constant, why="0 and 0.0 of one float dtype are one number")
+def _number(node: Node) -> Node | None:
+    value = number_of(node)
+    if value is None or not node.dtype.is_float or isinstance(value, float):
+        return None
+    return constant(float(value), node.dtype)
 
 
 @by_hand("compute with tables", why="a function of small tables is a small table")
@@ -62,7 +70,8 @@ def _value(x: Node) -> Any:
     return np.broadcast_to(np.array(value, x.dtype.numpy), x.type.static_shape)
 
 
-FOLDING: list[Rule] = [_numbers, _tables]
+NUMBERS: list[Rule] = [_number, _numbers]
+FOLDING: list[Rule] = [*NUMBERS, _tables]
 
 
 def fold_constants(graph: Graph, ledger: Ledger | None = None) -> Graph:

@@ -12,7 +12,7 @@ from graphc.passes.equations.contraction import CONTRACTIONS
 from graphc.passes.equations.logic import LOGIC
 from graphc.passes.equations.movement import MOVEMENT
 from graphc.passes.equations.reduction import REDUCTIONS
-from graphc.passes.fold import FOLDING
+from graphc.passes.fold import NUMBERS
 from graphc.rewrite import Ledger, Rule, rewrite
 
 ALGEBRA: list[Rule] = [*MOVEMENT, *REDUCTIONS, *CONTRACTIONS, *LOGIC, *ARITHMETIC]
@@ -20,4 +20,4 @@ ALGEBRA: list[Rule] = [*MOVEMENT, *REDUCTIONS, *CONTRACTIONS, *LOGIC, *ARITHMETI
 
 def simplify(graph: Graph, ledger: Ledger | None = None) -> Graph:
     """The graph after all equations that hold for every value, nan and infinity included."""
-    return rewrite(graph, [FOLDING[0], *ALGEBRA], ledger, "simplify")
+    return rewrite(graph, [*NUMBERS, *ALGEBRA], ledger, "simplify")

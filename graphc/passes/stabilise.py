@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from graphc.graph import Graph
 from graphc.passes.equations.stability import STABILITY
-from graphc.passes.fold import FOLDING
+from graphc.passes.fold import NUMBERS
 from graphc.passes.simplify import ALGEBRA
 from graphc.rewrite import Ledger, rewrite
 
 
 def stabilise(graph: Graph, ledger: Ledger | None = None) -> Graph:
     """The graph after the equations of stability, simplified again where they fired."""
-    return rewrite(graph, [*STABILITY, FOLDING[0], *ALGEBRA], ledger, "stabilise")
+    return rewrite(graph, [*STABILITY, *NUMBERS, *ALGEBRA], ledger, "stabilise")

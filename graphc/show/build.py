@@ -87,8 +87,9 @@ class _Builder:
     def first_reader(self) -> dict[Node, Node]:
         found: dict[Node, Node] = {}
         for node in self.roles.of:
-            for x in node.inputs:
-                found.setdefault(self.roles.source(x)[0], node)
+            if node not in self.roles.passed:
+                for x in node.inputs:
+                    found.setdefault(self.roles.source(x)[0], node)
         return found
 
     def _reader(self, node: Node) -> Node:
@@ -147,8 +148,7 @@ class _Builder:
             return False
         if self.roles.of[leaf] != "saved" and not self.roles.wired(reader):
             return True
-        first = self.first_reader[leaf] in (reader, self.roles.home.get(reader))
-        return self.leaf_reads[leaf] > REPEATED and not first
+        return self.leaf_reads[leaf] > REPEATED and self.first_reader[leaf] is not reader
 
     @cached_property
     def leaf_reads(self) -> Counter[Node]:

@@ -68,7 +68,7 @@ def _update_keys(roles: Roles) -> dict[Node, Fold]:
     return keys
 
 
-def _affordable(roles: Roles, keys: Mapping[Node, Fold], budget: int) -> int | None:
+def _affordable(roles: Roles, keys: dict[Node, Fold], budget: int) -> int | None:
     """The deepest level of scopes that keeps the picture in its budget; None when all fits."""
     if len({keys.get(n, n) for n in roles.drawn}) <= budget:
         return None

@@ -66,6 +66,7 @@ class _Placing:
             for source in sources:
                 self.readers[source].append(target)
         self.height = self._heights()
+        self.heir = self._heirs()
 
     def members(self, lane: int) -> Iterable[int]:
         return (k for k, found in enumerate(self.lane) if found == lane)
@@ -81,6 +82,20 @@ class _Placing:
             for source in self.same_lane(box):
                 height[source] = max(height[source], height[box] + 1)
         return height
+
+    def _heirs(self) -> list[int]:
+        """For each box the reader in its lane that follows in its column: that of the longest path.
+
+        The other readers step aside, so that the lines on the longest path run straight.
+        """
+        return [
+            max(
+                (r for r in readers if self.lane[r] == self.lane[box]),
+                key=lambda r: (self.height[r], -r),
+                default=-1,
+            )
+            for box, readers in enumerate(self.readers)
+        ]
 
     def grid(self) -> Grid:
         level = self._levels()
@@ -140,7 +155,7 @@ class _Placing:
 
     # Columns --------------------------------------------------------------------------------------
     def _columns(self, row: Sequence[int]) -> list[int]:
-        """Columns within each lane: below (gradients: above) the operand that comes last."""
+        """Columns within each lane: below (gradients: above) an operand."""
         column = [0] * len(self.boxes)
         for lane in (FORWARD, GRADIENT, UPDATE):
             rows: dict[int, list[int]] = {}
@@ -155,11 +170,9 @@ class _Placing:
 
         def wish(box: int) -> int:
             before = self.same_lane(box)
-            if not before:
-                return 0
-            nearest = min(abs(row[s] - row[box]) for s in before)
-            beside = 1 if nearest == 0 else 0
-            return beside + min(column[s] for s in before if abs(row[s] - row[box]) == nearest)
+            inherited = [column[s] for s in before if self.heir[s] == box and row[s] != row[box]]
+            aside = [column[s] + 1 for s in before]
+            return min(inherited or aside, default=0)
 
         free = 0
         chained = self.lane[boxes[0]] == UPDATE

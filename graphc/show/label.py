@@ -42,7 +42,7 @@ class Word:
         return self.style in ("type", "note")
 
 
-SIZES = {"name": 12.0, "title": 12.0, "type": 10.0, "note": 9.5, "dot": 10.0, "chip": 9.5}
+SIZES = {"name": 12.0, "title": 12.0, "type": 10.0, "note": 9.5, "dot": 7.0, "chip": 9.5}
 HEIGHTS = {"title": 16.0, "name": 16.0, "type": 13.0, "note": 13.0, "dot": 17.0, "chip": 17.0}
 SPACE = 4.0
 
@@ -83,9 +83,11 @@ def _heading(box: Box) -> tuple[Word, ...]:
 
 
 def _operand(port: Port) -> tuple[Word, ...]:
-    chip = port.chip
-    dot = () if port.source is None else (Word("●", "dot"),)
-    return dot if chip is None else (*dot, Word(cut(chip.text), f"chip {chip.role}", chip.detail))
+    """A dot for an operand with a line, a chip for what is written inside."""
+    if port.chip is None:
+        return (Word("●", "dot"),)
+    dot = "" if port.source is None else "● "
+    return (Word(dot + cut(port.chip.text), f"chip {port.chip.role}", port.chip.detail),)
 
 
 def line_width(words: tuple[Word, ...]) -> float:

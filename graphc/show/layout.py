@@ -22,6 +22,8 @@ Point = tuple[float, float]
 ROW_GAP, CHANNEL, LANE_GAP, TRACK = 22.0, 18.0, 44.0, 9.0
 MARGIN, PAD, TITLE = 24.0, 9.0, 15.0
 HULL = 6.0
+HEAD = 6.0
+"""Room for the tips of arrows, beside what the tracks need."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,13 @@ class _Layout:
         framing = PAD * (self.frames_left[column] + self.frames_right[column - 1])
         inner = 0 < column < self.grid.columns
         lane = column in self.grid.first_column[:4]
-        needed = TRACK * (tracks + 1) if tracks else 0.0
+        needed = TRACK * (tracks + 1) + HEAD if tracks else 0.0
         return framing + max(needed, inner * (LANE_GAP if lane else CHANNEL))
 
     def _channel_x(self, column: int, track: int) -> float:
         """Tracks run from the right end of a channel to the left."""
-        return self.left[column] - PAD * self.frames_left[column] - TRACK * (track + 1)
+        edge = self.left[column] - PAD * self.frames_left[column]
+        return edge - HEAD - TRACK * (track + 1)
 
     # Down -----------------------------------------------------------------------------------------
     @cached_property
@@ -158,10 +161,11 @@ class _Layout:
         tracks = 1 + max(self.tracks_down[row].values(), default=-1)
         framing = (PAD + TITLE) * self.frames_top[row] + PAD * self.frames_bottom[row - 1]
         inner = 0 < row < self.grid.rows
-        return framing + max(TRACK * (tracks + 1) if tracks else 0.0, inner * ROW_GAP)
+        return framing + max(TRACK * (tracks + 1) + HEAD if tracks else 0.0, inner * ROW_GAP)
 
     def _gap_y(self, row: int, track: int) -> float:
-        return self.top[row] - (PAD + TITLE) * self.frames_top[row] - TRACK * (track + 1)
+        edge = self.top[row] - (PAD + TITLE) * self.frames_top[row]
+        return edge - HEAD - TRACK * (track + 1)
 
     @cached_property
     def heights(self) -> list[float]:

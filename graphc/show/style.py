@@ -55,6 +55,8 @@ def _shapes() -> list[tuple[str, str]]:
     """What does not depend on the colour scheme."""
     return [
         ("text", f"font-family:{SANS};font-size:12px"),
+        (".node text", "text-anchor:middle"),
+        (".heading", "font-weight:600"),
         (".title", "font-weight:600"),
         (".type", f"font-family:{MONOSPACE};font-size:10px"),
         (".note", f"font-family:{MONOSPACE};font-size:9.5px"),

@@ -7,14 +7,16 @@ bytes for the same picture. A separate step because places are pixels only here.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from graphc.show.label import Word, label, line_height, line_width, text_width
+from graphc.show.label import SPACE, Word, label, line_height, line_width, text_width
 from graphc.show.layout import Layout, Line, Point, Rectangle
 from graphc.show.picture import Box, Picture
 from graphc.show.style import ROLES, accent, style_sheet
 
+_ILLEGAL = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 HEADER, LEGEND, CORNER = 26.0, 34.0, 6.0
 _MEANING = {
     "input": "input",
@@ -57,8 +59,7 @@ def number(value: float) -> str:
 
 def text(value: str) -> str:
     """Text safe between tags and in attributes; characters that XML forbids are replaced."""
-    legal = (c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c else "\ufffd" for c in value)
-    return escape("".join(c for c in legal).replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd"))
+    return escape(_ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", value))
 
 
 def _canvas(picture: Picture, layout: Layout) -> Point:
@@ -112,7 +113,8 @@ def pair_numbers(picture: Picture) -> dict[int, int]:
 # Boxes --------------------------------------------------------------------------------------------
 def _box(box: Box, place: Rectangle, pair: int | None) -> Iterator[str]:
     round_corners = place.height / 2 if box.is_leaf else 5
-    yield f'<g class="{"node output" if box.output else "node"}"><title>{text(tooltip(box))}</title>'
+    style = "node output" if box.output else "node"
+    yield f'<g class="{style}"><title>{text(tooltip(box))}</title>'
     yield _rectangle(f"box {box.role}", place, min(round_corners, 16))
     lines = label(box)
     y = place.y + (place.height - sum(map(line_height, lines))) / 2
@@ -140,28 +142,41 @@ def _rectangle(style: str, place: Rectangle, round_corners: float) -> str:
 
 
 def _words(words: Sequence[Word], box: Box, middle: float, top: float) -> Iterator[str]:
-    """One line of words, centred."""
+    """One line of words, centred. Plain words are set by the viewer, which knows its font."""
+    if not any(word.is_chip for word in words):
+        yield _plain(words, box, middle, top)
+        return
     x = middle - line_width(tuple(words)) / 2
     for word in words:
-        yield _word(word, box, x, top)
-        x += word.width + 4
+        centre = x + word.width / 2
+        yield _chip(word, x, top) if word.is_chip else _plain([word], box, centre, top)
+        x += word.width + SPACE
 
 
-def _word(word: Word, box: Box, x: float, top: float) -> str:
-    shown = text(word.text)
-    if not word.is_chip:
-        style = f"name {box.role}" if word.style == "name" else word.style
-        shift = {"title": 12.0, "name": 12.0, "type": 9.5, "note": 9.5, "dot": 11.0}[word.style]
-        return f'<text class="{style}" x="{number(x)}" y="{number(top + shift)}">{shown}</text>'
+def _plain(words: Sequence[Word], box: Box, middle: float, top: float) -> str:
+    baseline = {"title": 12.0, "name": 12.0, "type": 9.5, "note": 9.5, "dot": 11.0}
+    at = f'x="{number(middle)}" y="{number(top + baseline[words[0].style])}"'
+    if len(words) == 1:
+        return f'<text class="{_style(words[0], box)}" {at}>{text(words[0].text)}</text>'
+    parts = (f'<tspan class="{_style(w, box)}">{text(w.text)}</tspan>' for w in words)
+    return f"<text {at}>{' '.join(parts)}</text>"
+
+
+def _style(word: Word, box: Box) -> str:
+    return f"name {box.role}" if word.style == "name" else word.style
+
+
+def _chip(word: Word, x: float, top: float) -> str:
     role = word.style.removeprefix("chip ")
     pill = _rectangle(f"chip {role}", Rectangle(x, top + 1.5, word.width, 14), 7)
-    place = f'x="{number(x + 5)}" y="{number(top + 12)}"'
+    place = f'x="{number(x + word.width / 2)}" y="{number(top + 12)}"'
     hint = f"<title>{text(word.detail)}</title>" if word.detail else ""
-    return f'<g>{hint}{pill}<text class="chip-text" {place}>{shown}</text></g>'
+    words = text(word.text).replace("●", '<tspan class="dot">●</tspan>')
+    return f'<g>{hint}{pill}<text class="chip-text" {place}>{words}</text></g>'
 
 
 def _badge(box: Box, place: Rectangle, pair: int) -> Iterator[str]:
-    """The number that a forward box shares with its gradients, on the sides that face each other."""
+    """The number that a forward box shares with its gradients, on the facing sides."""
     x = place.x if box.role == "gradient" else place.right
     colour = accent(pair)
     yield f'<circle cx="{number(x)}" cy="{number(place.y)}" r="8" fill="{colour}"/>'

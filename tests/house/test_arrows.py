@@ -4,7 +4,7 @@ from house.sources import Module, imports, product
 
 LAYERS = [
     {"errors", "dims", "types"},
-    {"arith", "scalars", "expr", "site"},
+    {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"ops"},
     {"rewrite", "grad"},

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from evaluate import at_every_index
-from samples import SAMPLES, Sample
 
 import graphc.ops
+from evaluate import at_every_index
 from graphc.backends.interpreter import Interpreter, evaluate
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node, Op, toposort
@@ -19,6 +18,7 @@ from graphc.ops.leaves import Table
 from graphc.ops.reduction import sum_over
 from graphc.scalars import SCALARS
 from graphc.types import FLOAT64
+from samples import SAMPLES, Sample
 
 DIFFERENTIABLE = [s for s in SAMPLES if s.wrt]
 LINEAR = [s for s in SAMPLES if s.linear]

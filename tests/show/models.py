@@ -12,6 +12,7 @@ from graphc.ops.elementwise import ELEMENTWISE
 from graphc.ops.leaves import Input, Parameter, Storage, constant
 from graphc.ops.movement import broadcast_to, reshape, transpose
 from graphc.ops.reduction import expand, fold, sum_over
+from graphc.scalars import tanh
 from graphc.site import scope
 from graphc.types import FLOAT32, INT64, DType, TensorType
 
@@ -58,10 +59,11 @@ def mlp() -> tuple[Node, list[Node]]:
     x, y = leaf("x", 32, 784), leaf("y", 32, 10)
     w1, b1 = param("w1", 784, 128), param("b1", 128)
     w2, b2 = param("w2", 128, 10), param("b2", 10)
-    h = apply("tanh", bias(matmul(x, w1), b1))
-    z = bias(matmul(h, w2), b2)
+    a = matmul(x, w1) + broadcast_to(b1, (32, 128))
+    h = tanh(a)
+    z = matmul(h, w2) + broadcast_to(b2, (32, 10))
     error = z - y
-    loss = mean(error * error)
+    loss = sum_over(error * error, (0, 1)) / 320.0
     return loss, [w1, b1, w2, b2]
 
 

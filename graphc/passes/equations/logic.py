@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.graph import Node
-from graphc.ops.elementwise import Cast, Elementwise, cast_to
-from graphc.rewrite import Head, Rule, by_hand, is_exact, is_float, rule, variable
+from graphc.ops.elementwise import Cast, Elementwise, cast_to, combine
+from graphc.rewrite import Head, Rule, by_hand, is_exact, is_float, number_of, rule, variable
 from graphc.scalars import (
     equal,
     greater,
@@ -43,6 +43,28 @@ SELECTION: list[Rule] = [
         why="the inner condition is known not to hold",
     ),
 ]  # fmt: skip
+
+
+@by_hand(
+    "compute both branches", Elementwise, Cast,
+    why="a function of one of two numbers is one of two numbers",
+)  # fmt: skip
+def _compute_both_branches(node: Node) -> Node | None:
+    choices = [x for x in node.inputs if number_of(x) is None]
+    if len(choices) != 1 or not _chooses_numbers(choices[0]) or choices[0].op == node.op:
+        return None
+    (choice,) = choices
+    condition = choice.inputs[0]
+    chosen, other = (
+        node.op(*(choice.inputs[k] if x is choice else x for x in node.inputs)) for k in (1, 2)
+    )
+    return combine("where", condition, chosen, other)
+
+
+def _chooses_numbers(x: Node) -> bool:
+    is_choice = Head.of(x.op) == Head(Elementwise, "where")
+    return is_choice and all(number_of(branch) is not None for branch in x.inputs[1:])
+
 
 BOOLEANS: list[Rule] = [
     rule("not not", logical_not(logical_not(p)), p, why="negation is its own inverse"),
@@ -129,6 +151,6 @@ def _cast_twice(node: Node) -> Node | None:
     return cast_to(source, node.dtype)
 
 
-CONVERSIONS = [_round_twice, _cast_to_itself, _cast_twice]
+CONVERSIONS = [_compute_both_branches, _round_twice, _cast_to_itself, _cast_twice]
 
 LOGIC = [*SELECTION, *BOOLEANS, *COMPARISONS, *CONVERSIONS]

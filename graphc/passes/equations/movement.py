@@ -10,6 +10,7 @@ from typing import Any
 
 from graphc.dims import Size
 from graphc.graph import Node
+from graphc.ops.copy import StopGradient
 from graphc.ops.elementwise import Bitcast, Cast, Elementwise
 from graphc.ops.leaves import constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
@@ -40,6 +41,11 @@ def same_but_for_ones(a: tuple[Size, ...], b: tuple[Size, ...]) -> bool:
 )  # fmt: skip
 def _moved_number(node: Node) -> Node | None:
     return numbers_like(node.inputs[0], node.shape)
+
+
+@by_hand("stop no gradient", StopGradient, why="derivatives have been taken when passes run")
+def _stop_no_gradient(node: Node) -> Node | None:
+    return node.inputs[0]
 
 
 @by_hand("reshape to its own shape", Reshape, why="nothing moves")
@@ -157,20 +163,22 @@ def _flip_twice(node: Node) -> Node | None:
     return Flip(axes)(middle.inputs[0]) if axes else middle.inputs[0]
 
 
+_OUTWARD = (Head(Broadcast), Head(Reshape), Head(Transpose))
+
+
 @by_hand(
-    "compute before copying", Elementwise, Cast, Bitcast,
-    why="a function of copies is a copy of the function's value",
+    "compute before moving", Elementwise, Cast, Bitcast,
+    why="a function of moved or copied elements is the moved or copied value of the function",
 )  # fmt: skip
-def _compute_before_copying(node: Node) -> Node | None:
-    copies = [x for x in node.inputs if number_of(x) is None]
-    if not copies or any(x.op != copies[0].op for x in copies):
+def _compute_before_moving(node: Node) -> Node | None:
+    moved = [x for x in node.inputs if number_of(x) is None]
+    if not moved or Head.of(moved[0].op) not in _OUTWARD:
         return None
-    if Head.of(copies[0].op) != Head(Broadcast):
+    move, shape = moved[0].op, moved[0].inputs[0].shape
+    if any(x.op != move or x.inputs[0].shape != shape for x in moved[1:]):
         return None
-    placed = _attributes(copies[0])
-    shape = copies[0].inputs[0].shape
     inner = (numbers_like(x, shape) or x.inputs[0] for x in node.inputs)
-    return broadcast_in(node.op(*inner), placed.shape, placed.axes)
+    return move(node.op(*inner))
 
 
 def _attributes(node: Node) -> Any:
@@ -180,6 +188,7 @@ def _attributes(node: Node) -> Any:
 
 MOVEMENT = [
     _moved_number,
+    _stop_no_gradient,
     _reshape_nothing,
     _reshape_twice,
     _transpose_nothing,
@@ -194,5 +203,5 @@ MOVEMENT = [
     _slice_nothing,
     _slice_twice,
     _flip_twice,
-    _compute_before_copying,
+    _compute_before_moving,
 ]

@@ -1,0 +1,167 @@
+"""Statements of the loop language as LLVM code: locals, stores, loops, vector loops.
+
+Comes in: the statements of one phase. Goes out: code in the emitter. Vector loops are written twice, once for whole
+vectors and once for the rest under a mask, with the same statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.backends.llvm.emitter import Emitter, Value
+from graphc.backends.llvm.expressions import Expressions, Lanes
+from graphc.backends.llvm.spelling import base_of
+from graphc.errors import CompilerBug
+from graphc.expr import Apply, Buffer, Expr, Load, walk
+from graphc.loops.ir import (
+    Accumulate,
+    Alloc,
+    Define,
+    Local,
+    Loop,
+    Put,
+    Statement,
+    expressions,
+    statements,
+)
+from graphc.loops.nest import identity
+
+
+class Writer(Expressions):
+    """Writes the statements of a phase."""
+
+    def __init__(
+        self, f: Emitter, memory: dict[Buffer, Value], fault: Value, owners: list[object]
+    ) -> None:
+        super().__init__(f, memory, fault, owners)
+        self.folding: frozenset[Local] = frozenset()  # accumulators with partial results per lane
+
+    # Statements ----------------------------------------------------------------------------------------------------
+    def body(self, body: Sequence[Statement]) -> None:
+        for statement in body:
+            match statement:
+                case Loop(iterator):
+                    zero = self.f.constant(0, "i64")
+                    self.loop(statement, zero, self.f.constant(iterator.extent, "i64"))
+                case Define(local, value):
+                    self.values[local] = self.value(value)
+                case Accumulate():
+                    self.accumulate(statement)
+                case Put():
+                    self.put(statement)
+                case Alloc(buffer):
+                    count = 1
+                    for extent in buffer.shape:
+                        count *= extent
+                    base = base_of(buffer.type.dtype)
+                    self.memory[buffer] = self.f.alloca("i8" if base == "i1" else base, count)
+                case _:
+                    raise CompilerBug(f"the CPU has no {type(statement).__name__}")
+
+    def accumulate(self, statement: Accumulate) -> None:
+        """Fold a value in. A product is added by a fused multiply-add: a sum has no order to keep anyway."""
+        local, function, e = statement.local, statement.function, statement.value
+        total = self.values[local]
+        tail = self.lanes.mask if self.lanes and local in self.folding else None
+        product = isinstance(e, Apply) and e.function == "multiply" and e.dtype.is_float
+        if function == "add" and product and tail is None:
+            a, b = (self.value(x) for x in e.children)
+            self.values[local] = (a if a.lanes else b).fma(b if a.lanes else a, total)
+            return
+        value = self.value(e)
+        if tail is not None and self.lanes:
+            neutral = self.constant(identity(function, local.dtype)).spread(self.lanes.count)
+            value = tail.select(value.spread(self.lanes.count), neutral)
+        self.values[local] = self.call(function, local, [total, value])
+
+    def loop(self, loop: Loop, low: Value, high: Value) -> None:
+        if loop.kind == "vector" and self.lanes is None:
+            self.vector_loop(loop, low, high)
+            return
+        totals = self.totals(loop)
+        first = [self.wide(self.values[t]) for t in totals]
+        with self.f.loop(low, high, carry=first) as opened:
+            self.values[loop.iter] = opened.index
+            self.values.update(zip(totals, opened.carried, strict=True))
+            self.body(loop.body)
+            opened.carry(*(self.wide(self.values[t]) for t in totals))
+        self.values.update(zip(totals, opened.results, strict=True))
+
+    def totals(self, loop: Loop) -> list[Local]:
+        """The accumulators from outside that the loop folds into."""
+        inside = dict.fromkeys(s.local for s in statements((loop,)) if isinstance(s, Accumulate))
+        return [local for local in inside if local in self.values]
+
+    # Vector loops --------------------------------------------------------------------------------------------------
+    def vector_loop(self, loop: Loop, low: Value, high: Value) -> None:
+        """Whole vectors first, then what is left under a mask."""
+        narrow = self.width(loop)
+        wide = loop.lanes or narrow * _unrolling(loop)
+        length = high - low
+        whole = low + (length - self.remainder(length, wide))
+        if length.number is None or length.number >= wide:
+            self.vector_part(loop, low, whole, wide, masked=False)
+        if length.number is None or length.number % wide:
+            self.vector_part(loop, whole, high, narrow, masked=True)
+
+    def remainder(self, length: Value, wide: int) -> Value:
+        if length.number is not None:
+            return self.f.constant(length.number % wide, "i64")
+        return length.binary("and", wide - 1)
+
+    def vector_part(self, loop: Loop, low: Value, high: Value, lanes: int, *, masked: bool) -> None:
+        f, totals = self.f, self.totals(loop)
+        functions = {s.local: s.function for s in statements((loop,)) if isinstance(s, Accumulate)}
+        neutral = [self.constant(identity(functions[t], t.dtype)).spread(lanes) for t in totals]
+        outside = dict(self.values)
+        with f.loop(low, high, lanes, carry=neutral) as opened:
+            mask = f.lanes_below(opened.index, high, lanes) if masked else None
+            self.lanes = Lanes(loop.iter, lanes, mask, opened.index)
+            self.folding = frozenset(totals)
+            self.values[loop.iter] = opened.index
+            self.values.update(zip(totals, opened.carried, strict=True))
+            self.body(loop.body)
+            opened.carry(*(self.values[t].spread(lanes) for t in totals))
+        self.lanes, self.folding = None, frozenset()
+        self.values = outside
+        for total, partial in zip(totals, opened.results, strict=True):
+            name = functions[total]
+            folded = partial.reduce(self.combiner(name, total))
+            self.values[total] = self.call(name, total, [self.values[total], folded])
+
+    def combiner(self, function: str, like: Expr) -> Callable[[Value, Value], Value]:
+        return lambda a, b: self.call(function, like, [a, b])
+
+    def width(self, loop: Loop) -> int:
+        """Lanes of one register, for the widest type the loop touches in memory."""
+        bytes_ = self.f.module.machine.vector_bytes
+        sizes = [4]
+        for statement in statements((loop,)):
+            sizes += [
+                e.dtype.bytes for x in expressions(statement) for e in walk(x) if isinstance(e, Load | Apply)
+            ]
+        return max(2, bytes_ // min(8, max(sizes)))
+
+    # Stores --------------------------------------------------------------------------------------------------------
+    def put(self, put: Put) -> None:
+        value, pointer = self.value(put.value), self.memory[put.buffer]
+        offset, step = self.offset(put.buffer, put.index)
+        base = base_of(put.buffer.type.dtype)
+        if put.combine:
+            value = self.call(put.combine, put.value, [self.read(pointer, offset, step, base), value])
+        if self.lanes is None or (step == 0 and value.lanes == 0):
+            self.f.store(value, pointer.element(offset, base))
+        elif step == 1:
+            address = pointer.element(offset, base)
+            self.f.store(value.spread(self.lanes.count), address, mask=self.active())
+        else:
+            lanes = self.lanes.count
+            self.f.scatter(value.spread(lanes), pointer, offset.spread(lanes), self.active())
+
+
+def _unrolling(loop: Loop) -> int:
+    """Vectors per iteration: enough to hide latencies, few enough for the registers."""
+    applied = sum(
+        isinstance(e, Apply) for s in statements((loop,)) for x in expressions(s) for e in walk(x)
+    )
+    return 4 if applied <= 6 else 2 if applied <= 40 else 1

@@ -1,0 +1,98 @@
+"""Modules: finding parameters, names, scopes, modes, saved state."""
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc import nn
+from running import close, run
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.body = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), gc.relu)
+        self.heads = [nn.Linear(4, 1, rng=1), nn.Linear(4, 2, rng=2)]
+        self.scale = gc.param(np.ones(()), name="scale")
+        self.first = self.body[0]
+
+    def forward(self, x):
+        y = self.body(x) * self.scale
+        return [head(y) for head in self.heads]
+
+
+def test_parameters_have_dotted_names():
+    net = Net()
+    assert list(net.named_state()) == [
+        "scale",
+        "body.0.weight",
+        "body.0.bias",
+        "body.1.weight",
+        "body.1.bias",
+        "body.1.running_mean",
+        "body.1.running_var",
+        "heads.0.weight",
+        "heads.0.bias",
+        "heads.1.weight",
+        "heads.1.bias",
+        "first.weight",
+        "first.bias",
+    ]
+    assert "body.1.running_mean" not in net.named_parameters()
+    assert "first.weight" not in net.named_parameters()
+    assert len(net.parameters()) == len({id(p) for p in net.parameters()}) == 9
+    assert net.parameters() == list(net.named_parameters().values())
+
+
+def test_calls_open_scopes():
+    outputs = Net()(gc.input("x", (2, 3)))
+    assert outputs[1].node.site.scope == ("net", "heads.1")
+    layered = nn.Sequential(nn.Linear(3, 4), nn.Tanh())(gc.zeros((1, 3)))
+    assert layered.node.site.scope == ("sequential", "1_tanh")
+
+
+def test_modes_reach_every_module():
+    net = Net().eval()
+    assert not any(m.training for _, m in net.named_modules())
+    net.train()
+    assert all(m.training for _, m in net.named_modules())
+    assert net.updates() == {}
+    net(gc.zeros((2, 3)))
+    assert set(net.updates()) == {net.body[1].running_mean, net.body[1].running_var}
+
+
+def test_state_goes_round():
+    net, other = Net(), Net()
+    for p in net.named_state().values():
+        gc.assign(p, np.random.default_rng(0).uniform(0.1, 1, p.shape))
+    x = np.ones((2, 3), np.float32)
+    before = run(other.eval(), x=x)
+    other.load_state_dict(net.state_dict())
+    after = run(other, x=x)
+    assert (before[0] != after[0]).any()
+    close(after[0], run(net.eval(), x=x)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("scale"), "scale is missing"),
+        (lambda s: s.update(more=np.zeros(2)), "more is unknown"),
+        (lambda s: s.update(scale=np.zeros(2)), r"scale is f32\[\], saved float64\[2\]"),
+        (lambda s: s.update(scale=np.array(1j)), "scale is"),
+        (lambda s: s.clear(), "13 problems in all"),
+    ],
+)
+def test_state_that_does_not_fit_changes_nothing(change, message):
+    net = Net()
+    before = net.state_dict()
+    state = {name: array + 1 for name, array in before.items()}
+    change(state)
+    with pytest.raises(gc.UserError, match=message) as caught:
+        net.load_state_dict(state)
+    assert caught.value.code == "GC0502"
+    assert all((before[name] == array).all() for name, array in net.state_dict().items())
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError):
+        nn.Module()(1)
