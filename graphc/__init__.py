@@ -1,4 +1,29 @@
-"""graphc: a static-graph compiler for deep learning that a student can read and an engineer can use.
+"""graphc: a static-graph compiler for deep learning to read, to look into and to use.
 
-This file is the face of the package: it only hands names on.
+This file is the face of the package: it only hands names on. The functions of
+`graphc.frontends.dsl` are here under their own names, as NumPy's are in numpy.
 """
+
+from graphc.compile import Executable
+from graphc.dims import Dim
+from graphc.errors import CompilerBug, UserError
+from graphc.frontends import dsl, nn, optim, training
+from graphc.frontends.dsl import *  # noqa: F403
+from graphc.frontends.training import fit, load, save
+from graphc.types import DType, TensorType
+
+__all__ = [
+    "CompilerBug",
+    "DType",
+    "Dim",
+    "Executable",
+    "TensorType",
+    "UserError",
+    "fit",
+    "load",
+    "nn",
+    "optim",
+    "save",
+    "training",
+]
+__all__ += dsl.__all__

@@ -16,11 +16,13 @@ import numpy as np
 from graphc.dims import Dim
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, describe, specialise, toposort
-from graphc.kernels.kernel import Program
+from graphc.kernels.kernel import Kernel, Program
 from graphc.kernels.lower import lower
 from graphc.ops.leaves import Table
 from graphc.passes import optimise, split_reductions
 from graphc.rewrite import Ledger
+from graphc.show.program import program_text
+from graphc.show.text import graph_text
 from graphc.types import TensorType
 
 Watch = Callable[[str, Any], None]
@@ -29,9 +31,21 @@ BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": 
 
 
 class Runner(Protocol):
-    """What a backend builds."""
+    """What a backend builds. ``TEXTS`` names what `source` can print."""
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]: ...
+    TEXTS: tuple[str, ...]
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Outputs for dense arrays of the right types; parameters are updated."""
+        ...
+
+    def source(self, level: str) -> str:
+        """One of the texts named in ``TEXTS``."""
+        ...
+
+    def profile(self, arrays: Sequence[Array], repeats: int) -> list[float]:
+        """Median seconds of each kernel."""
+        ...
 
 
 @dataclass
@@ -42,7 +56,13 @@ class Specialisation:
     stages: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
-    runner: Runner | None = None
+    made: Runner | None = None
+
+    @property
+    def runner(self) -> Runner:
+        """What the backend built."""
+        assert self.made is not None
+        return self.made
 
 
 def build(graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None) -> Specialisation:
@@ -63,11 +83,11 @@ def build(graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | N
     graph = stage("graph", specialise(graph, sizes))
     graph = stage("optimised", optimise(graph, ledger=made.ledger, watch=watch))
     if backend == "numpy":
-        made.runner = stage("executable", folder.build(graph))
+        made.made = stage("executable", folder.build(graph))
         return made
     graph = stage("split", split_reductions(graph))
     program: Program = stage("kernels", lower(graph))
-    made.runner = stage("executable", folder.build(program))
+    made.made = stage("executable", folder.build(program))
     return made
 
 
@@ -109,9 +129,7 @@ class Executable:
         if named or len(arrays) != len(self.names):
             arrays = self._by_position(arrays, named)
         dense = [self._dense(k, a) for k, a in enumerate(arrays)]
-        runner = self._for_sizes(dense).runner
-        assert runner is not None
-        return runner.run(dense)
+        return self._for_sizes(dense).runner.run(dense)
 
     def specialise(self, sizes: Mapping[str, int]) -> Specialisation:
         """Compile for ``sizes`` now, ahead of the first call."""
@@ -178,9 +196,48 @@ class Executable:
         return self.compiled.stages
 
     @property
-    def kernels(self) -> Any:
+    def program(self) -> Program:
+        """The kernels and buffers of the latest compilation. Raises `UserError` GC0104 on numpy."""
+        if "kernels" not in self.stages:
+            raise UserError(
+                "GC0104", f"the {self.backend} backend makes no kernels", fix="use backend='llvm'"
+            )
+        program: Program = self.stages["kernels"]
+        return program
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
         """The kernels of the latest compilation."""
-        return self.compiled.stages["kernels"].kernels
+        return self.program.kernels
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every rewrite of the latest compilation."""
+        return self.compiled.ledger
+
+    def source(self, level: str) -> str:
+        """The latest compilation as text: "graph", "optimised", "kernels", and what the backend has.
+
+        On llvm that is "loops", "llvm" and "asm". Raises `UserError` GC0104 for another level.
+        """
+        if level in ("graph", "optimised"):
+            return graph_text(self.stages[level])
+        if level == "kernels":
+            return program_text(self.program)
+        runner = self.compiled.runner
+        if level not in runner.TEXTS:
+            known = ", ".join(("graph", "optimised", "kernels", *runner.TEXTS))
+            raise UserError("GC0104", f"no text called {level!r}", fix=f"use one of {known}")
+        return runner.source(level)
+
+    def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
+        """The median seconds of each kernel (its ops) over ``repeats`` runs; updates are applied."""
+        dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, {}))]
+        runner = self._for_sizes(dense).runner
+        program = self.program
+        seconds = runner.profile(dense, repeats)
+        ops = [", ".join(n.op.name for n in k.nodes) for k in program.kernels]
+        return list(zip(ops, seconds, strict=True))
 
 
 def _symbols(type_: TensorType) -> set[str]:

@@ -24,7 +24,7 @@ CODES = {
     "GC0302": "missing or extra argument",
     "GC0303": "an array of the wrong shape was passed",
     "GC0304": "an array of the wrong dtype was passed",
-    "GC0305": "sizes contradict each other",
+    "GC0305": "a named size has no number",
     "GC0306": "an index is out of bounds",
     "GC0307": "not a number appeared",
     "GC0401": "this backend cannot run that dtype",

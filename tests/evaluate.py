@@ -25,7 +25,7 @@ class Points:
     values: dict[Iter, Array]
     count: int
     memory: Mapping[Buffer, Array]
-    known: dict[int, Array] = field(default_factory=dict)
+    known: dict[int, tuple[Expr, Array]] = field(default_factory=dict)
 
     def where(self, mask: Array) -> Points:
         kept = {i: v[mask] for i, v in self.values.items()}
@@ -45,8 +45,9 @@ def evaluate(expr: Expr, points: Points) -> Array:
     if id(expr) not in points.known:
         value = np.asarray(_evaluate(expr, points))
         assert value.dtype == expr.dtype.numpy, f"{expr.dtype} came out as {value.dtype}"
-        points.known[id(expr)] = np.broadcast_to(value, (points.count,))
-    return points.known[id(expr)]
+        # the expression is kept too, so that its id stays its own
+        points.known[id(expr)] = expr, np.broadcast_to(value, (points.count,))
+    return points.known[id(expr)][1]
 
 
 def _evaluate(expr: Expr, points: Points) -> Array:

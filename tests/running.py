@@ -13,7 +13,7 @@ def run(result, **arrays):
     return gc.compile(wanted, outputs, backend="numpy")(*arrays.values())
 
 
-def close(ours, numpys, **tolerance):
+def assert_close(ours, numpys, **tolerance):
     """Checks value, shape and dtype of a result against NumPy's."""
     numpys = np.asarray(numpys)
     assert ours.shape == numpys.shape

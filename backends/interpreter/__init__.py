@@ -19,6 +19,8 @@ NAME = "numpy"
 class Interpreter:
     """A graph ready to run on NumPy arrays; keeps no state beside the parameters' storage."""
 
+    TEXTS = ("numpy",)
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.order = toposort(graph.roots)
@@ -39,6 +41,18 @@ class Interpreter:
         for target, value in new:
             target.op.storage.array[...] = value
         return outputs
+
+    def source(self, level: str) -> str:
+        """The steps in execution order, one a line."""
+        place = {node: k for k, node in enumerate(self.order)}
+        return "\n".join(
+            f"t{k} = {node.op}({', '.join(f't{place[x]}' for x in node.inputs)})"
+            for k, node in enumerate(self.order)
+        )
+
+    def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
+        """The interpreter has no kernels to time."""
+        raise UserError("GC0104", "the numpy backend has no kernels", fix="use backend='llvm'")
 
 
 def evaluate(node: Node, arrays: Sequence[Array]) -> Array:

@@ -4,7 +4,7 @@ Comes in: the phases of a kernel (`schedule`). Goes out: a module with one funct
 know. A separate step because every decision has been made: this file only says how each statement is spelled.
 
 Calling convention of a phase: ``void phase(ptr slots, i64 low, i64 high)``. ``slots`` is a table of addresses of
-pointers, one per buffer in order of `KernelCode.buffers`, then the address of the fault cell. ``low`` and ``high``
+pointers, one per buffer in order of `Interface.buffers`, then the address of the fault cell. ``low`` and ``high``
 bound the phase's top loop.
 """
 
@@ -21,18 +21,30 @@ from graphc.loops.ir import Accumulate, Define, Local, Loop, Put, Statement, exp
 
 
 @dataclass(frozen=True)
-class KernelCode:
-    """What is needed to call a kernel: its IR, and per phase a symbol and the extent threads share (0: none).
+class Interface:
+    """How to call a kernel: per phase a symbol, the extent threads share and how much one takes.
 
-    ``owners`` are the makers of checked indices; a fault cell holds 1 + the position of the one that failed.
+    ``owners`` are the makers of checked indices; a fault cell holds 1 + the position of the one
+    that failed.
     """
 
-    text: str
     symbols: tuple[str, ...]
     extents: tuple[int, ...]
     grains: tuple[int, ...]
     buffers: tuple[Buffer, ...]
     owners: tuple[object, ...]
+
+
+def interface(name: str, phases: Sequence[Statement]) -> Interface:
+    """What callers of the functions ``name.0``, ``name.1``, ... must know; no code is made."""
+    groups = phase_groups(phases)
+    return Interface(
+        tuple(f"{name}.{n}" for n in range(len(groups))),
+        tuple(shared_extent(g) for g in groups),
+        tuple(grain(g) for g in groups),
+        buffers_of(phases),
+        owners_of(phases),
+    )
 
 
 def buffers_of(phases: Sequence[Statement]) -> tuple[Buffer, ...]:
@@ -57,21 +69,13 @@ def owners_of(phases: Sequence[Statement]) -> tuple[object, ...]:
     )
 
 
-def emit(name: str, phases: Sequence[Statement], machine: Machine) -> KernelCode:
+def emit(name: str, phases: Sequence[Statement], machine: Machine) -> str:
     """The IR of a kernel whose functions are called ``name.0``, ``name.1``, ..."""
     module = Module(machine)
     buffers, owners = buffers_of(phases), owners_of(phases)
-    groups = phase_groups(phases)
-    for number, group in enumerate(groups):
+    for number, group in enumerate(phase_groups(phases)):
         _emit_phase(module, f"{name}.{number}", group, buffers, owners)
-    return KernelCode(
-        module.text(),
-        tuple(f"{name}.{n}" for n in range(len(groups))),
-        tuple(shared_extent(g) for g in groups),
-        tuple(grain(g) for g in groups),
-        buffers,
-        owners,
-    )
+    return module.text()
 
 
 def phase_groups(phases: Sequence[Statement]) -> list[tuple[Statement, ...]]:

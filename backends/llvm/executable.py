@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.driver import STEP, driver
-from graphc.backends.llvm.emit import KernelCode, buffers_of, emit, owners_of
+from graphc.backends.llvm.emit import Interface, emit, interface
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.schedule import schedule
 from graphc.backends.llvm.threads import pool
@@ -34,41 +34,41 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel's loops, its code, and the addresses of its phases."""
+    """A kernel's loops, how to call it, and the addresses of its phases."""
 
+    name: str
     loops: tuple[Statement, ...]
-    code: KernelCode
+    interface: Interface
     addresses: tuple[int, ...]
 
+    @property
+    def ir(self) -> str:
+        """The LLVM IR, written anew: a kernel from the cache never needed any."""
+        return emit(self.name, self.loops, host())
 
-_LINKED: dict[str, tuple[KernelCode, tuple[int, ...]]] = {}
+
+_LINKED: dict[str, tuple[int, ...]] = {}
 _LOCK = threading.Lock()
 
 
 def compile_kernel(kernel: Kernel) -> Compiled:
     """Schedule, emit and link a kernel, or find one with the same loops in the process or on disk."""
     loops = schedule(kernel, host())
-    text = loops_text(loops)
-    key = hashlib.sha256(f"{VERSION}\n{host().fingerprint}\n{text}".encode()).hexdigest()
+    key = hashlib.sha256(f"{VERSION}\n{loops_text(loops)}".encode()).hexdigest()
+    name = f"kernel_{key[:16]}"
+    called = interface(name, loops)
     with _LOCK:
         if key not in _LINKED:
-            _LINKED[key] = _link(key, loops)
-        code, addresses = _LINKED[key]
-    code = KernelCode(
-        code.text, code.symbols, code.extents, code.grains, buffers_of(loops), owners_of(loops)
-    )
-    return Compiled(loops, code, addresses)
-
-
-def _link(key: str, loops: tuple[Statement, ...]) -> tuple[KernelCode, tuple[int, ...]]:
-    code = emit(f"kernel_{key[:16]}", loops, host())
-    binary = cache.fetch(key, lambda: jit.object_code(code.text))
-    found = jit.link([binary], code.symbols)
-    return code, tuple(found[s] for s in code.symbols)
+            binary = cache.fetch(key, lambda: jit.object_code(emit(name, loops, host())))
+            found = jit.link([binary], called.symbols)
+            _LINKED[key] = tuple(found[s] for s in called.symbols)
+    return Compiled(name, loops, called, _LINKED[key])
 
 
 class Executable:
     """Runs a program. Calls from several threads are safe; they take turns, because they share one arena."""
+
+    TEXTS = ("loops", "llvm", "asm")
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -80,7 +80,7 @@ class Executable:
     def _lay_out(self) -> None:
         """Slots (one pointer per buffer), slot tables (one per kernel) and steps, all in memory that stays put."""
         program = self.program
-        buffers = list(dict.fromkeys(b for c in self.compiled for b in c.code.buffers))
+        buffers = list(dict.fromkeys(b for c in self.compiled for b in c.interface.buffers))
         self.slots = (ctypes.c_void_p * max(len(buffers), 1))()
         first = ctypes.addressof(self.slots)
         self.slot_of = {b: k for k, b in enumerate(buffers)}
@@ -102,12 +102,12 @@ class Executable:
         self._write_steps(first)
         self.input_slots = [self.slot_of.get(b) for b in program.inputs]
         self.output_slots = [(self.slot_of[b], b.shape, b.type.dtype.numpy) for b in program.outputs]
-        self.has_faults = any(c.code.owners for c in self.compiled)
+        self.has_faults = any(c.interface.owners for c in self.compiled)
 
     def _write_steps(self, first: int) -> None:
         self.tables, steps = [], []
         for number, compiled in enumerate(self.compiled):
-            code = compiled.code
+            code = compiled.interface
             places = [first + 8 * self.slot_of[b] for b in code.buffers]
             table = (ctypes.c_int64 * (len(places) + 1))(
                 *places, self.faults.ctypes.data + 8 * number
@@ -163,7 +163,7 @@ class Executable:
     def _fault(self) -> UserError:
         """The error of the first checked index that missed."""
         step = int(np.flatnonzero(self.faults)[0])
-        owner = self.compiled[step].code.owners[int(self.faults[step]) - 1]
+        owner = self.compiled[step].interface.owners[int(self.faults[step]) - 1]
         self.faults[:] = 0
         error = UserError("GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in")
         nodes = self.program.kernels[step].nodes
@@ -174,10 +174,10 @@ class Executable:
         """Text of every distinct kernel: "loops", "llvm" or "asm"."""
         makers = {
             "loops": lambda c: loops_text(c.loops),
-            "llvm": lambda c: c.code.text,
-            "asm": lambda c: jit.assembly(c.code.text),
+            "llvm": lambda c: c.ir,
+            "asm": lambda c: jit.assembly(c.ir),
         }
-        distinct = {c.code.symbols: c for c in self.compiled}
+        distinct = {c.name: c for c in self.compiled}
         return "\n\n".join(makers[level](c) for c in distinct.values())
 
 

@@ -21,7 +21,7 @@ from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node, as_array, describe, retyped, toposort
 from graphc.ops.elementwise import cast_to, full_like
-from graphc.ops.leaves import Input
+from graphc.ops.leaves import Input, Table
 from graphc.types import FLOAT64, DType
 
 
@@ -92,8 +92,9 @@ def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> 
                 why="differences are taken at a point, so every input needs a number",
                 fix="pass values={x: array}",
             )
-        value = given[node] if node in given else node.op.storage.array
-        start[node] = as_array(value, FLOAT64 if node in chosen else node.dtype)
+        stored = node.op.storage.array if node.op.storage is not None else None
+        wanted = FLOAT64 if node in chosen else node.dtype
+        start[node] = as_array(given.get(node, stored), wanted)
     return start
 
 
@@ -112,19 +113,33 @@ def _compiled(
 
 
 def _widened(loss: Node, varied: Mapping[Node, Node]) -> Node:
-    """``loss`` with ``varied`` exchanged, and every float that depends on them in float64."""
-    new = dict(varied)
-    for node in toposort([loss]):
-        if node not in new and any(x in new for x in node.inputs):
-            inputs = tuple(_wide(new.get(x, x)) for x in node.inputs)
-            dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
-            floats = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
-            new[node] = retyped(replace(node.op, **floats), inputs, node)  # type: ignore[type-var]
+    """``loss`` with ``varied`` exchanged, and every float that depends on them in float64.
+
+    What does not depend on them keeps its width. Random states are exchanged for their value now:
+    the function whose differences are taken must be the same at every call.
+    """
+    order = toposort([loss])
+    states = [node for node in order if getattr(node.op, "advances", False)]
+    new = dict(varied) | {s: Table.of(s.op.storage.array, s.dtype)() for s in states}
+    wide = set(varied)
+    for node in order:
+        if node in new or not any(x in new for x in node.inputs):
+            continue
+        inputs = tuple(new.get(x, x) for x in node.inputs)
+        if any(x in wide for x in node.inputs):
+            wide.add(node)
+            new[node] = _wide(node, inputs)
+        else:
+            new[node] = retyped(node.op, inputs, node)
     return new.get(loss, loss)
 
 
-def _wide(node: Node) -> Node:
-    return cast_to(node, FLOAT64) if node.dtype.is_float else node
+def _wide(node: Node, inputs: Sequence[Node]) -> Node:
+    """The operation of ``node`` on float64 in place of narrower floats."""
+    dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
+    floats = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
+    cast = tuple(cast_to(x, FLOAT64) if x.dtype.is_float else x for x in inputs)
+    return retyped(replace(node.op, **floats), cast, node)  # type: ignore[type-var]
 
 
 def _differences(run: Executable, start: list[Array], place: int, epsilon: float) -> Array:

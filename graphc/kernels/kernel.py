@@ -97,7 +97,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything a backend needs to run ``graph``: kernels in order and where each buffer comes from."""
+    """Everything a backend needs to run ``graph``: kernels in order and where each buffer comes from.
+
+    ``leaves`` are the parameters and tables that kernels touch, ``owners`` the node each buffer holds.
+    """
 
     graph: Graph
     kernels: tuple[Kernel, ...]
@@ -106,3 +109,4 @@ class Program:
     leaves: tuple[tuple[Node, Buffer], ...]
     plan: Plan
     refusals: tuple[Refusal, ...]
+    owners: dict[Buffer, Node]

@@ -47,6 +47,7 @@ def lower(graph: Graph) -> Program:
         tuple((n, buffers[n]) for n in graph.nodes if _is_held(n, graph) and buffers[n] in used),
         plan(kernels, _outside(graph, buffers)),
         fusion.refusals,
+        {b: n for n, b in buffers.items()},
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evaluate import at_every_index
 from graphc.backends.interpreter import Interpreter
 from graphc.dims import Dim
-from graphc.expr import Iter, Load, walk
+from graphc.expr import Buffer, Iter, Load, walk
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node, specialise
 from graphc.index import stride
@@ -241,8 +241,7 @@ def test_unpadded_convolutions_read_at_constant_strides():
     x, w = node(np.zeros((2, 1, 3, 9, 9))), node(np.zeros((1, 4, 3, 3, 2)), "w")
     y = Convolve((2, 1), (1, 2))(x, w)
     iters = tuple(Iter(n) for n in y.shape)
-    from_memory = Tracer({x: None, w: None})  # type: ignore[dict-item]  # buffers do not matter
-    value = from_memory.definition(y, iters)
+    value = Tracer({x: Buffer(x.type), w: Buffer(w.type)}).definition(y, iters)
     inner = [e for e in walk(value) if isinstance(e, Iter)]
     loads = [e for e in walk(value) if isinstance(e, Load)]
     assert len(loads) == 2
@@ -254,7 +253,7 @@ def test_a_slice_of_a_pad_needs_no_guards():
     x = node(np.zeros((4, 5)))
     y = Slice((2, 1), (6, 6), (1, 1))(Pad((2, 1), (3, 0), (0, 0))(x))
     iters = (Iter(4), Iter(5))
-    value = Tracer({x: None}).definition(y, iters)  # type: ignore[dict-item]
+    value = Tracer({x: Buffer(x.type)}).definition(y, iters)
     assert isinstance(value, Load)
     assert value.index == iters
 

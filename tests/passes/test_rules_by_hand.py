@@ -104,7 +104,8 @@ SAMPLES = {
     "flip twice": lambda: [Flip((0, 1))(Flip((1, 2))(x(2, 3, 4))), Flip((0,))(Flip((0,))(x(5)))],
     "compute before moving": lambda: [
         exp(along(x(4), 4, 3)),
-        along(x(4), 4, 3) * 2.0 + along(x(4, name="y"), 4, 3),
+        along(x(4), 4, 3) + along(x(4, name="y"), 4, 3),
+        along(x(4), 4, 3) * 2.0,
         maximum(Reshape((6,))(x(2, 3)), Reshape((6,))(x(2, 3, name="y"))),
         less(Transpose((1, 0))(x(2, 3)), number(1.0, 3, 2)),
         Cast(I32)(Reshape((4, 0))(x(0, 4))),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from show import models
 
 from graphc.graph import Graph
 from graphc.ops.contraction import matmul
@@ -16,6 +15,7 @@ from graphc.show.names import node_names
 from graphc.show.text import graph_table, graph_text, tree_text
 from graphc.site import scope
 from graphc.types import FLOAT32
+from show import models
 
 
 def graph_of(*outputs):
@@ -47,7 +47,7 @@ def test_numbers_are_written_in_their_readers_line():
 
 def test_a_number_that_is_the_result_has_a_line():
     two = constant(2, FLOAT32)
-    assert "f32[] = 2" in graph_text(graph_of(two))
+    assert "%0: f32[] = constant(2)" in graph_text(graph_of(two))
 
 
 def test_names_used_twice_are_told_apart():

@@ -77,6 +77,8 @@ def _transpose_twice(node: Node) -> Node | None:
 @by_hand("broadcast by ones", Broadcast, why="an axis of extent 1 repeats nothing")
 def _broadcast_nothing(node: Node) -> Node | None:
     x = node.inputs[0]
+    if number_of(x) is not None:  # a number in any shape is written as a broadcast
+        return None
     return reshape(x, node.shape) if same_but_for_ones(x.shape, node.shape) else None
 
 

@@ -76,7 +76,7 @@ def _fold_of_transpose(node: Node) -> Node | None:
 def _fold_of_reshape(node: Node) -> Node | None:
     op: Any = node.op
     operand = node.inputs[0].inputs[0]
-    if node.shape or not operand.shape:
+    if node.shape or not operand.shape or 1 in operand.shape:  # "fold one element" drops ones
         return None
     return fold(op.function.name, operand, tuple(range(operand.type.rank)))
 

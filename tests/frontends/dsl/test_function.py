@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from running import close, run
+from running import assert_close, run
 
 
 class Pair(NamedTuple):
@@ -18,10 +18,10 @@ def test_outputs_come_back_in_their_nest():
     x = gc.input("x", (2,))
     outputs = {"a": x, "b": [x + 1, (x + 2,)], "c": Pair(x, {"d": x * 2}), "e": 5, "f": ()}
     result = gc.compile([x], outputs, backend="numpy")(np.float32([1, 2]))
-    close(result["a"], np.float32([1, 2]))
-    close(result["b"][1][0], np.float32([3, 4]))
+    assert_close(result["a"], np.float32([1, 2]))
+    assert_close(result["b"][1][0], np.float32([3, 4]))
     assert isinstance(result["c"], Pair)
-    close(result["c"].second["d"], np.float32([2, 4]))
+    assert_close(result["c"].second["d"], np.float32([2, 4]))
     assert result["e"] == 5
     assert result["f"] == ()
 
@@ -39,10 +39,14 @@ def test_arguments_by_place_and_by_name():
 def test_updates_happen_after_the_outputs():
     count = gc.param(np.int64(0))
     twice = gc.param(np.zeros(2))
-    step = gc.compile([], [count, twice], {count: count + 1, twice: count.astype("float32") + twice},
-                      backend="numpy")
+    step = gc.compile(
+        [],
+        [count, twice],
+        {count: count + 1, twice: count.astype("float32") + twice},
+        backend="numpy",
+    )
     assert [int(step()[0]) for _ in range(3)] == [0, 1, 2]
-    close(gc.value(twice), np.float32([3, 3]))
+    assert_close(gc.value(twice), np.float32([3, 3]))
     gc.assign(count, 10)
     assert step()[0] == 10
 
@@ -98,12 +102,12 @@ def test_jit_traces_once_per_signature():
         return x * scale + shift
 
     a, b = np.ones(3, np.float32), np.ones((2, 3))
-    close(f(a), np.float32([2, 2, 2]))
-    close(f(a + 1), np.float32([4, 4, 4]))
+    assert_close(f(a), np.float32([2, 2, 2]))
+    assert_close(f(a + 1), np.float32([4, 4, 4]))
     assert traces == [(3,)]
-    close(f(a, 3, shift=1.0), np.float32([4, 4, 4]))
-    close(f(b), 2 * b)
-    close(f(a, scale=2), np.float32([2, 2, 2]))
+    assert_close(f(a, 3, shift=1.0), np.float32([4, 4, 4]))
+    assert_close(f(b), 2 * b)
+    assert_close(f(a, scale=2), np.float32([2, 2, 2]))
     assert traces == [(3,), (3,), (2, 3)]
     assert len(f.versions) == 3
     assert f.__name__ == "f"
@@ -116,7 +120,7 @@ def test_jit_takes_and_returns_nests():
 
     x, w = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
     result = f({"layers": [w, 2 * w]}, x)
-    close(result["y"][1], np.full((2, 4), 6, np.float32))
+    assert_close(result["y"][1], np.full((2, 4), 6, np.float32))
     assert result["n"] == 2
 
 
@@ -163,5 +167,5 @@ def test_scopes_are_recorded():
 
 def test_constants_are_float32_unless_asked():
     assert gc.constant(np.zeros(2)).dtype.name == "float32"
-    close(run(gc.constant([1, 2])), np.array([1, 2]))
-    close(run(gc.constant(1.5, "float64")), np.float64(1.5))
+    assert_close(run(gc.constant([1, 2])), np.array([1, 2]))
+    assert_close(run(gc.constant(1.5, "float64")), np.float64(1.5))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import graphc as gc
-from running import close, run
+from running import assert_close, run
 
 SHAPE = (3, 4, 5)
 
@@ -21,15 +21,15 @@ def cube(rng):
 @settings(max_examples=60)
 def test_basic_indexing(key):
     x = np.arange(60, dtype=np.float32).reshape(SHAPE)
-    close(run(lambda t: t[key], x=x), x[key])
+    assert_close(run(lambda t: t[key], x=x), x[key])
 
 
 def test_indexing_with_integer_tensors(cube):
     rows = np.array([[2, 0], [-1, 1]])
-    close(run(lambda t: t[rows], x=cube), cube[rows])
-    close(run(lambda t: t[:, rows, 1:3], x=cube), cube[:, rows, 1:3])
-    close(run(lambda t: t[None, ..., [4, 0]], x=cube), cube[None, ..., [4, 0]])
-    close(run(lambda t, i: t[:, i], x=cube, i=rows), cube[:, rows])
+    assert_close(run(lambda t: t[rows], x=cube), cube[rows])
+    assert_close(run(lambda t: t[:, rows, 1:3], x=cube), cube[:, rows, 1:3])
+    assert_close(run(lambda t: t[None, ..., [4, 0]], x=cube), cube[None, ..., [4, 0]])
+    assert_close(run(lambda t, i: t[:, i], x=cube, i=rows), cube[:, rows])
 
 
 @pytest.mark.parametrize(
@@ -60,30 +60,36 @@ def test_wrong_indices(key, code):
 def test_reductions(name, axis, keepdims):
     x = np.random.default_rng(1).integers(-1, 2, SHAPE).astype(np.float32)
     expected = getattr(np, name)(x, axis=axis, keepdims=keepdims)
-    close(run(lambda t: getattr(gc, name)(t, axis, keepdims=keepdims), x=x), expected, atol=1e-5)
-    close(run(lambda t: getattr(t, name)(axis, keepdims=keepdims), x=x), expected, atol=1e-5)
+    assert_close(
+        run(lambda t: getattr(gc, name)(t, axis, keepdims=keepdims), x=x), expected, atol=1e-5
+    )
+    assert_close(run(lambda t: getattr(t, name)(axis, keepdims=keepdims), x=x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("axis", [None, 0, -1])
 def test_positions_of_extremes(cube, axis):
     for name in ("argmax", "argmin"):
-        close(run(lambda t, f=name: getattr(t, f)(axis), x=cube), getattr(np, name)(cube, axis))
+        assert_close(
+            run(lambda t, f=name: getattr(t, f)(axis), x=cube), getattr(np, name)(cube, axis)
+        )
         kept = getattr(np, name)(cube, axis, keepdims=True)
-        close(run(lambda t, f=name: getattr(gc, f)(t, axis, keepdims=True), x=cube), kept)
+        assert_close(run(lambda t, f=name: getattr(gc, f)(t, axis, keepdims=True), x=cube), kept)
 
 
 def test_variance_with_correction(cube):
-    close(run(lambda t: t.var(1, correction=1), x=cube), cube.var(1, ddof=1))
+    assert_close(run(lambda t: t.var(1, correction=1), x=cube), cube.var(1, ddof=1))
 
 
 def test_softmax_family(cube):
     x = cube * 100
     wide = x.astype(np.float64)
     lse = np.log(np.exp(wide - wide.max(1, keepdims=True)).sum(1)) + wide.max(1)
-    close(run(lambda t: gc.logsumexp(t, 1), x=x), lse.astype("f"))
-    close(run(lambda t: gc.logsumexp(t, 1, keepdims=True), x=x), lse[:, None].astype("f"))
-    close(run(lambda t: gc.log_softmax(t, 1), x=x), (wide - lse[:, None]).astype("f"), atol=1e-4)
-    close(run(lambda t: gc.softmax(t, 1), x=x), np.exp(wide - lse[:, None]).astype("f"))
+    assert_close(run(lambda t: gc.logsumexp(t, 1), x=x), lse.astype("f"))
+    assert_close(run(lambda t: gc.logsumexp(t, 1, keepdims=True), x=x), lse[:, None].astype("f"))
+    assert_close(
+        run(lambda t: gc.log_softmax(t, 1), x=x), (wide - lse[:, None]).astype("f"), atol=1e-4
+    )
+    assert_close(run(lambda t: gc.softmax(t, 1), x=x), np.exp(wide - lse[:, None]).astype("f"))
     nothing = np.full((2, 3), -np.inf, np.float32)
     assert np.isneginf(run(lambda t: gc.logsumexp(t, 1), x=nothing)).all()
 
@@ -120,23 +126,25 @@ def test_movement(cube):
         lambda m, t: m.einsum("ijk,ilk->ijl", t, t),
     ]
     for function in functions:
-        close(run(lambda t, f=function: f(gc, t), x=cube), function(np, cube), atol=1e-5)
+        assert_close(run(lambda t, f=function: f(gc, t), x=cube), function(np, cube), atol=1e-5)
 
 
 def test_methods(cube):
-    close(run(lambda t: t.reshape(2, 3, -1), x=cube), cube.reshape(2, 3, -1))
-    close(run(lambda t: t.flatten(), x=cube), cube.ravel())
-    close(run(lambda t: t[0].T, x=cube), cube[0].T)
-    close(run(lambda t: t.mT, x=cube), np.swapaxes(cube, 1, 2))
-    close(run(lambda t: t.transpose(1, 2, 0), x=cube), cube.transpose(1, 2, 0))
-    close(run(lambda t: t.astype("int32"), x=cube), cube.astype(np.int32))
-    close(run(lambda t: t.mean(0).astype("float64"), x=cube), cube.mean(0).astype(np.float64))
+    assert_close(run(lambda t: t.reshape(2, 3, -1), x=cube), cube.reshape(2, 3, -1))
+    assert_close(run(lambda t: t.flatten(), x=cube), cube.ravel())
+    assert_close(run(lambda t: t[0].T, x=cube), cube[0].T)
+    assert_close(run(lambda t: t.mT, x=cube), np.swapaxes(cube, 1, 2))
+    assert_close(run(lambda t: t.transpose(1, 2, 0), x=cube), cube.transpose(1, 2, 0))
+    assert_close(run(lambda t: t.astype("int32"), x=cube), cube.astype(np.int32))
+    assert_close(
+        run(lambda t: t.mean(0).astype("float64"), x=cube), cube.mean(0).astype(np.float64)
+    )
 
 
 def test_take_along_axis(cube):
     order = np.argsort(cube, 1)
     ours = run(lambda t, i: gc.take_along_axis(t, i, 1), x=cube, i=order)
-    close(ours, np.take_along_axis(cube, order, 1))
+    assert_close(ours, np.take_along_axis(cube, order, 1))
 
 
 @pytest.mark.parametrize(
@@ -159,20 +167,22 @@ def test_take_along_axis(cube):
 )
 def test_matmul_broadcasts_like_numpy(left, right, rng):
     a, b = (rng.normal(size=s).astype(np.float32) for s in (left, right))
-    close(run(lambda a, b: a @ b, a=a, b=b), a @ b, atol=1e-5)
+    assert_close(run(lambda a, b: a @ b, a=a, b=b), a @ b, atol=1e-5)
 
 
 def test_creation():
-    close(run(gc.zeros((2, 3))), np.zeros((2, 3), "f"))
-    close(run(gc.ones(3, "int8")), np.ones(3, np.int8))
-    close(run(gc.full((2,), 7)), np.full(2, 7))
-    close(run(gc.ones_like(gc.zeros((2, 2), "int32"))), np.ones((2, 2), np.int32))
-    close(run(gc.arange(5)), np.arange(5))
-    close(run(gc.arange(7, 1, -2)), np.arange(7, 1, -2))
-    close(run(gc.arange(0, 1, 0.3)), np.arange(0, 1, 0.3).astype("f"))
-    close(run(gc.linspace(0, 1, 5)), np.linspace(0, 1, 5).astype("f"))
-    close(run(gc.eye(3, 4, 1)), np.eye(3, 4, 1, dtype="f"))
-    close(run(gc.one_hot(np.array([[1, 0], [2, 9]]), 3)), np.eye(10, 3, dtype="f")[[[1, 0], [2, 9]]])
+    assert_close(run(gc.zeros((2, 3))), np.zeros((2, 3), "f"))
+    assert_close(run(gc.ones(3, "int8")), np.ones(3, np.int8))
+    assert_close(run(gc.full((2,), 7)), np.full(2, 7))
+    assert_close(run(gc.ones_like(gc.zeros((2, 2), "int32"))), np.ones((2, 2), np.int32))
+    assert_close(run(gc.arange(5)), np.arange(5))
+    assert_close(run(gc.arange(7, 1, -2)), np.arange(7, 1, -2))
+    assert_close(run(gc.arange(0, 1, 0.3)), np.arange(0, 1, 0.3).astype("f"))
+    assert_close(run(gc.linspace(0, 1, 5)), np.linspace(0, 1, 5).astype("f"))
+    assert_close(run(gc.eye(3, 4, 1)), np.eye(3, 4, 1, dtype="f"))
+    assert_close(
+        run(gc.one_hot(np.array([[1, 0], [2, 9]]), 3)), np.eye(10, 3, dtype="f")[[[1, 0], [2, 9]]]
+    )
 
 
 def test_named_sizes_flow_through():
@@ -188,7 +198,7 @@ def test_named_sizes_flow_through():
     for rows in (2, 5):
         a = np.arange(4 * rows, dtype=np.float32).reshape(rows, 4)
         for ours, numpys in zip(mean(a), [a.mean(0), a[-1], a[:-1].sum()], strict=True):
-            close(ours, numpys)
+            assert_close(ours, numpys)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc import nn
-from running import close, run
+from running import assert_close, run
 
 
 def convolved(x, w, b, stride, padding, dilation, groups):
@@ -45,7 +45,7 @@ def apply(layer, x):
     return run(layer, x=x)
 
 
-def checks(layer, shape, rng, dtype="float32"):
+def check_gradients(layer, shape, rng, dtype="float32"):
     """The gradients by the input and every parameter agree with differences."""
     x = gc.input("x", shape, dtype)
     y = layer(x)
@@ -60,9 +60,9 @@ def test_linear(rng):
     w, b = gc.value(layer.weight), gc.value(layer.bias)
     assert w.shape == (3, 4)
     assert np.abs(w).max() <= 0.5
-    close(apply(layer, x), x @ w.T + b)
-    close(apply(nn.Linear(4, 3, bias=False, rng=0), x), x @ w.T)
-    checks(layer, (2, 4), rng)
+    assert_close(apply(layer, x), x @ w.T + b)
+    assert_close(apply(nn.Linear(4, 3, bias=False, rng=0), x), x @ w.T)
+    check_gradients(layer, (2, 4), rng)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_convolution(kind, size, kernel, stride, padding, dilation, groups, rng)
     x = rng.normal(size=(2, 4, *size)).astype(np.float32)
     w, b = gc.value(layer.weight), gc.value(layer.bias)
     options = (several(stride), several(padding), several(dilation), groups)
-    close(apply(layer, x), convolved(x, w, b, *options), atol=1e-4)
+    assert_close(apply(layer, x), convolved(x, w, b, *options), atol=1e-4)
 
 
 def test_gradients_of_convolution(rng):
-    checks(nn.Conv2d(2, 2, 2, stride=2, padding=1, groups=2, rng=0), (1, 2, 4, 3), rng)
+    check_gradients(nn.Conv2d(2, 2, 2, stride=2, padding=1, groups=2, rng=0), (1, 2, 4, 3), rng)
 
 
 def test_same_padding_keeps_the_size(rng):
@@ -115,18 +115,21 @@ def test_pooling(window, stride, padding, rng):
     x = rng.normal(size=(2, 3, 6, 7)).astype(np.float32)
     step = stride or window
     largest = pooled(x, window, step, padding, np.max, -np.inf)
-    close(apply(nn.MaxPool2d(window, stride, padding), x), largest)
-    close(apply(nn.AvgPool2d(window, stride, padding), x), pooled(x, window, step, padding, np.mean, 0))
-    checks(nn.MaxPool2d(window, stride, padding), (1, 2, 4, 5), rng)
-    checks(nn.AvgPool2d(window, stride, padding), (1, 2, 4, 5), rng)
+    assert_close(apply(nn.MaxPool2d(window, stride, padding), x), largest)
+    assert_close(
+        apply(nn.AvgPool2d(window, stride, padding), x),
+        pooled(x, window, step, padding, np.mean, 0),
+    )
+    check_gradients(nn.MaxPool2d(window, stride, padding), (1, 2, 4, 5), rng)
+    check_gradients(nn.AvgPool2d(window, stride, padding), (1, 2, 4, 5), rng)
 
 
 def test_flatten_and_embedding(rng):
     x = rng.normal(size=(2, 3, 4)).astype(np.float32)
-    close(apply(nn.Flatten(), x), x.reshape(2, 12))
+    assert_close(apply(nn.Flatten(), x), x.reshape(2, 12))
     table = nn.Embedding(5, 3, rng=0)
     rows = np.array([[4, 0], [1, 4]])
-    close(apply(table, rows), gc.value(table.weight)[rows])
+    assert_close(apply(table, rows), gc.value(table.weight)[rows])
     i = gc.input("i", (3,), "int64")
     loss = (table(i) ** 2).sum()
     assert gc.check_grad(loss, table.weight, {i: np.array([1, 1, 4])})
@@ -143,15 +146,15 @@ def test_activations_are_the_functions_of_their_name(rng):
         nn.LeakyReLU: gc.leaky_relu,
         nn.Softmax: gc.softmax,
     }.items():
-        close(apply(kind(), x), run(function, x=x))
+        assert_close(apply(kind(), x), run(function, x=x))
 
 
 def test_layer_norm(rng):
     layer = nn.LayerNorm((3, 4))
     x = rng.normal(2, 3, size=(2, 3, 4)).astype(np.float32)
     mean, var = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
-    close(apply(layer, x), (x - mean) / np.sqrt(var + 1e-5), atol=1e-5)
-    checks(layer, (2, 3, 4), rng)
+    assert_close(apply(layer, x), (x - mean) / np.sqrt(var + 1e-5), atol=1e-5)
+    check_gradients(layer, (2, 3, 4), rng)
 
 
 @pytest.mark.parametrize(
@@ -165,19 +168,19 @@ def test_batch_norm_and_its_running_statistics(layer, shape, rng):
     for _ in range(3):
         a = rng.normal(1, 2, shape).astype(np.float32)
         m, v = a.mean(axes, keepdims=True), a.var(axes, keepdims=True)
-        close(step(a), (a - m) / np.sqrt(v + 1e-5), atol=1e-5)
+        assert_close(step(a), (a - m) / np.sqrt(v + 1e-5), atol=1e-5)
         mean = 0.9 * mean + 0.1 * m.ravel()
         var = 0.9 * var + 0.1 * a.var(axes, ddof=1)
-    close(gc.value(layer.running_mean), mean.astype("f"))
-    close(gc.value(layer.running_var), var.astype("f"))
+    assert_close(gc.value(layer.running_mean), mean.astype("f"))
+    assert_close(gc.value(layer.running_var), var.astype("f"))
     recorded = layer.updates()
     layer.eval()
     column = (3, *[1] * (len(shape) - 2))
     expected = (a - mean.reshape(column)) / np.sqrt(var.reshape(column) + 1e-5)
-    close(apply(layer, a), expected.astype("f"), atol=1e-5)
+    assert_close(apply(layer, a), expected.astype("f"), atol=1e-5)
     assert layer.updates() == recorded
     layer.train()
-    checks(layer, shape, rng)
+    check_gradients(layer, shape, rng)
 
 
 def test_batch_norm_wants_its_axes():
@@ -195,7 +198,7 @@ def test_dropout_is_new_at_every_call_and_off_in_eval(rng):
     assert set(np.unique(first)) == {np.float32(0), np.float32(4 / 3)}
     # three standard errors of a mean of 2000 coins
     assert abs((first == 0).mean() - 0.25) < 3 * (0.25 * 0.75 / 2000) ** 0.5
-    close(apply(layer.eval(), a), a)
+    assert_close(apply(layer.eval(), a), a)
     with pytest.raises(gc.UserError, match="GC0104"):
         nn.Dropout(1.0)
 
@@ -222,12 +225,12 @@ def test_lstm(rng):
     first, h0, c0 = lstm(x, layer.cells[0], zeros, zeros)
     second, h1, c1 = lstm(first, layer.cells[1], zeros, zeros)
     outputs, state = apply(layer, x)
-    close(outputs, second, atol=1e-5)
+    assert_close(outputs, second, atol=1e-5)
     for ours, numpys in zip([v for pair in state for v in pair], [h0, c0, h1, c1], strict=True):
-        close(ours, numpys, atol=1e-5)
+        assert_close(ours, numpys, atol=1e-5)
     # the second half from the state of the first gives the same as both at once
     later = run(lambda a, b: layer(b, layer(a)[1])[0], a=x[:2], b=x[2:])
-    close(later, second[2:], atol=1e-5)
+    assert_close(later, second[2:], atol=1e-5)
     with pytest.raises(gc.UserError, match="GC0104"):
         layer(gc.input("x", ("time", 2, 3)))
 

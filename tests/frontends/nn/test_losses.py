@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc import nn
-from running import close, run
+from running import assert_close, run
 
 
 def log_softmax(x):
@@ -20,17 +20,19 @@ def test_cross_entropy(rng):
     rows = -log_softmax(x)[np.arange(5), y]
     for reduction, expected in {"mean": rows.mean(), "sum": rows.sum(), "none": rows}.items():
         ours = run(lambda x, y, r=reduction: nn.cross_entropy(x, y, reduction=r), x=x, y=y)
-        close(ours, expected.astype(np.float32))
+        assert_close(ours, expected.astype(np.float32))
     images = np.moveaxis(rng.normal(size=(2, 3, 4)), -1, 1).astype(np.float32)
     labels = rng.integers(0, 4, (2, 3))
     picked = np.take_along_axis(log_softmax(np.moveaxis(images, 1, -1)), labels[..., None], -1)
-    close(run(lambda x, y: nn.cross_entropy(x, y, 1), x=images, y=labels), -picked.mean().astype("f"))
+    assert_close(
+        run(lambda x, y: nn.cross_entropy(x, y, 1), x=images, y=labels), -picked.mean().astype("f")
+    )
 
 
 def test_the_gradient_of_cross_entropy_is_softmax_minus_one_hot(rng):
     x, y = rng.normal(size=(5, 4)).astype(np.float32), rng.integers(0, 4, 5)
     ours = run(lambda x, y: gc.grad(nn.cross_entropy(x, y), x)[0], x=x, y=y)
-    close(ours, ((np.exp(log_softmax(x)) - np.eye(4)[y]) / 5).astype("f"))
+    assert_close(ours, ((np.exp(log_softmax(x)) - np.eye(4)[y]) / 5).astype("f"))
 
 
 def test_cross_entropy_needs_no_scatter_backward(rng):
@@ -45,8 +47,8 @@ def test_binary_cross_entropy(rng):
     t = rng.integers(0, 2, 6).astype(np.float32)
     p = (1 / (1 + np.exp(-x.astype(np.float64)))).astype(np.float32)
     expected = -np.mean(t * np.log(p) + (1 - t) * np.log(1 - p))
-    close(run(nn.binary_cross_entropy, p=p, t=t), expected.astype("f"))
-    close(run(nn.binary_cross_entropy_with_logits, x=x, t=t), expected.astype("f"))
+    assert_close(run(nn.binary_cross_entropy, p=p, t=t), expected.astype("f"))
+    assert_close(run(nn.binary_cross_entropy_with_logits, x=x, t=t), expected.astype("f"))
     hard = np.float32([0, 1, 1, 0])
     loss, slope = run(
         lambda p, t: gc.value_and_grad(nn.binary_cross_entropy(p, t), p),
@@ -56,14 +58,16 @@ def test_binary_cross_entropy(rng):
     assert np.isfinite(loss)
     assert np.isfinite(slope[0]).all()
     far = np.float32([200, -200])
-    close(run(nn.binary_cross_entropy_with_logits, x=far, t=np.float32([1, 1])), np.float32(100))
+    assert_close(
+        run(nn.binary_cross_entropy_with_logits, x=far, t=np.float32([1, 1])), np.float32(100)
+    )
 
 
 def test_mse_and_accuracy(rng):
     a, b = rng.normal(size=(2, 4, 3)).astype(np.float32)
-    close(run(nn.mse, a=a, b=b), ((a - b) ** 2).mean())
+    assert_close(run(nn.mse, a=a, b=b), ((a - b) ** 2).mean())
     y = rng.integers(0, 3, 4)
-    close(run(nn.accuracy, a=a, y=y), (a.argmax(1) == y).mean().astype("f"))
+    assert_close(run(nn.accuracy, a=a, y=y), (a.argmax(1) == y).mean().astype("f"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc import nn
-from running import close, run
+from running import assert_close, run
 
 
 class Net(nn.Module):
@@ -69,7 +69,7 @@ def test_state_goes_round():
     other.load_state_dict(net.state_dict())
     after = run(other, x=x)
     assert (before[0] != after[0]).any()
-    close(after[0], run(net.eval(), x=x)[0])
+    assert_close(after[0], run(net.eval(), x=x)[0])
 
 
 @pytest.mark.parametrize(

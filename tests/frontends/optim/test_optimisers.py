@@ -5,7 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc import nn, optim
-from running import close, run
+from running import assert_close, run
 
 STEPS = 5
 
@@ -38,7 +38,7 @@ def test_sgd(problem, momentum, nesterov, decay):
         m = momentum * m + g
         p = p - 0.1 * (g + momentum * m if nesterov else m)
     ours = optim.SGD(0.1, momentum=momentum, nesterov=nesterov, weight_decay=decay)
-    close(trained(ours, start, gradients), p.astype(np.float32))
+    assert_close(trained(ours, start, gradients), p.astype(np.float32))
 
 
 @pytest.mark.parametrize(("decay", "decoupled"), [(0, False), (0.1, False), (0.1, True)])
@@ -53,9 +53,11 @@ def test_adam(problem, decay, decoupled):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         p = p - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
     ours = optim.Adam(0.01, weight_decay=decay, decoupled=decoupled)
-    close(trained(ours, start, gradients), p.astype(np.float32))
+    assert_close(trained(ours, start, gradients), p.astype(np.float32))
     if decoupled:
-        close(trained(optim.AdamW(0.01, weight_decay=decay), start, gradients), p.astype("f"))
+        assert_close(
+            trained(optim.AdamW(0.01, weight_decay=decay), start, gradients), p.astype("f")
+        )
 
 
 def test_the_learning_rate_may_be_a_parameter():
@@ -66,7 +68,7 @@ def test_the_learning_rate_may_be_a_parameter():
     step()
     gc.assign(lr, 0.25)
     step()
-    close(gc.value(p), np.float32([-0.75, -0.75]))
+    assert_close(gc.value(p), np.float32([-0.75, -0.75]))
     assert list(optimiser.named_state()) == ["lr"]
 
 
@@ -84,9 +86,9 @@ def test_the_memory_has_names():
 def test_clipping_keeps_the_direction():
     a, b = np.float32([3, 0]), np.float32([4])
     ours = run(lambda a, b: optim.clip_by_norm([a, b], 1.0), a=a, b=b)
-    close(ours[0], a / 5)
-    close(ours[1], b / 5)
-    close(run(lambda a: optim.clip_by_norm([a], 10.0), a=a)[0], a)
+    assert_close(ours[0], a / 5)
+    assert_close(ours[1], b / 5)
+    assert_close(run(lambda a: optim.clip_by_norm([a], 10.0), a=a)[0], a)
 
 
 def test_nesterov_needs_momentum():

@@ -15,7 +15,9 @@ Y = (X.sum(1) > 0).astype(np.int64)
 
 
 def make(seed=0):
-    model = nn.Sequential(nn.Linear(3, 8, rng=seed), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 2, rng=seed))
+    model = nn.Sequential(
+        nn.Linear(3, 8, rng=seed), nn.Dropout(0.2), nn.ReLU(), nn.Linear(8, 2, rng=seed)
+    )
     optimiser = optim.Adam(0.02)
     x, y = gc.input("x", ("n", 3)), gc.input("y", ("n",), "int64")
     scores = model(x)
