@@ -39,8 +39,8 @@ class Runner(Protocol):
         """Outputs for dense arrays of the right types; parameters are updated."""
         ...
 
-    def source(self, level: str) -> str:
-        """One of the texts named in ``TEXTS``."""
+    def source(self, level: str, kernel: int | None = None) -> str:
+        """One of the texts named in ``TEXTS``: of everything, or of kernel number ``kernel``."""
         ...
 
     def profile(self, arrays: Sequence[Array], repeats: int) -> list[float]:
@@ -215,10 +215,11 @@ class Executable:
         """Every rewrite of the latest compilation."""
         return self.compiled.ledger
 
-    def source(self, level: str) -> str:
+    def source(self, level: str, kernel: int | None = None) -> str:
         """The latest compilation as text: "graph", "optimised", "kernels", and what the backend has.
 
-        On llvm that is "loops", "llvm" and "asm". Raises `UserError` GC0104 for another level.
+        On llvm that is "loops", "llvm" and "asm", of all kernels or of number ``kernel``. Raises
+        `UserError` GC0104 for another level.
         """
         if level in ("graph", "optimised"):
             return graph_text(self.stages[level])
@@ -228,7 +229,15 @@ class Executable:
         if level not in runner.TEXTS:
             known = ", ".join(("graph", "optimised", "kernels", *runner.TEXTS))
             raise UserError("GC0104", f"no text called {level!r}", fix=f"use one of {known}")
-        return runner.source(level)
+        return runner.source(level, kernel)
+
+    def find_nan(self, *arrays: Any, **named: Any) -> None:
+        """Run the graph as written, operation by operation, and stop at the first nan; nothing is updated.
+
+        Raises `UserError` GC0307 at the line of the operation that made a nan out of none.
+        """
+        dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, named))]
+        load_backend("numpy").find_nan(self._for_sizes(dense).stages["graph"], dense)
 
     def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
         """The median seconds of each kernel (its ops) over ``repeats`` runs; updates are applied."""

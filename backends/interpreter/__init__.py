@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.errors import UserError
-from graphc.graph import Array, Graph, Node, toposort
+from graphc.graph import Array, Graph, Node, describe, toposort
 
 NAME = "numpy"
 
@@ -42,7 +42,7 @@ class Interpreter:
             target.op.storage.array[...] = value
         return outputs
 
-    def source(self, level: str) -> str:
+    def source(self, level: str, kernel: int | None = None) -> str:
         """The steps in execution order, one a line."""
         place = {node: k for k, node in enumerate(self.order)}
         return "\n".join(
@@ -63,6 +63,32 @@ def evaluate(node: Node, arrays: Sequence[Array]) -> Array:
         return node.op.eval(*arrays)
     except UserError as error:
         raise error.located(str(node.site)) from None
+
+
+def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:
+    """Evaluate ``graph`` and raise `UserError` GC0307 at the first node that makes a nan out of none."""
+    values = dict(zip(graph.inputs, arrays, strict=True))
+    for node in (*graph.inputs, *toposort(graph.roots)):
+        if node not in values:
+            values[node] = evaluate(node, [values[x] for x in node.inputs])
+        if _has_nan(values[node]) and not any(_has_nan(values[x]) for x in node.inputs):
+            raise _born(node)
+
+
+def _has_nan(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+
+
+def _born(node: Node) -> UserError:
+    name = node.name or node.op.name
+    if not node.inputs:
+        return UserError("GC0307", f"{name} holds a nan from the start", fix="look at its array")
+    return UserError(
+        "GC0307",
+        f"{node.op.name} makes a nan in {name}, and no operand has one",
+        why="0/0, inf-inf, 0*inf and logarithms or roots of negative numbers are no numbers",
+        fix="bound the operand, or use a function that is stable there",
+    ).located(str(node.site), [describe(x) for x in node.inputs])
 
 
 def _last_uses(order: Sequence[Node], roots: Sequence[Node]) -> list[list[Node]]:

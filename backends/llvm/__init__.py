@@ -5,10 +5,12 @@ Comes in: a `Program` of kernels. Goes out: an `Executable` that runs it with on
 
 from __future__ import annotations
 
+from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, check_dtypes
 from graphc.kernels.kernel import Program
 
 NAME = "llvm"
+__all__ = ["NAME", "Executable", "about", "build"]
 
 
 def build(program: Program) -> Executable:

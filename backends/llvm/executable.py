@@ -170,14 +170,15 @@ class Executable:
         node = next((n for n in nodes if n.op is owner), nodes[-1])
         return error.located(str(node.site))
 
-    def source(self, level: str) -> str:
-        """Text of every distinct kernel: "loops", "llvm" or "asm"."""
+    def source(self, level: str, kernel: int | None = None) -> str:
+        """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
         makers = {
             "loops": lambda c: loops_text(c.loops),
             "llvm": lambda c: c.ir,
             "asm": lambda c: jit.assembly(c.ir),
         }
-        distinct = {c.name: c for c in self.compiled}
+        chosen = self.compiled if kernel is None else [self.compiled[kernel]]
+        distinct = {c.name: c for c in chosen}
         return "\n\n".join(makers[level](c) for c in distinct.values())
 
 

@@ -28,6 +28,10 @@ def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
     tiles = tiled(kernel, machine)
     if tiles is not None:
         return tiles
+    pair = transposed(kernel)
+    if pair is not None:
+        rest = [i for i in kernel.iters if i not in pair]
+        return nest(kernel, [*rest, *pair], dict.fromkeys(pair, "vector"))
     lanes = vector_index(kernel)
     outer = [i for i in kernel.iters if i is not lanes]
     if lanes in kernel.iters:
@@ -154,6 +158,26 @@ def vector_index(kernel: Kernel) -> Iter | None:
         if score > best_score:
             best, best_score = iterator, score
     return best
+
+
+def transposed(kernel: Kernel) -> tuple[Iter, Iter] | None:
+    """The indices along which a plain copy is contiguous in its target and in its source.
+
+    None when the kernel is no copy, or when one index serves both.
+    """
+    stores = list(kernel.stores)
+    if len(stores) != 1 or kernel.stages[0].iters or stores[0].combine:
+        return None
+    (store,) = stores
+    if not isinstance(store.value, Load):
+        return None
+    target, source = store.index[0], store.value.index[0]
+    along = {i: (stride(target, i), stride(source, i)) for i in kernel.iters if i.extent >= 4}
+    if any(None in steps for steps in along.values()):
+        return None
+    writes = [i for i, (to, at) in along.items() if to == 1 and at not in (0, 1)]
+    reads = [i for i, (to, at) in along.items() if at == 1 and to not in (0, 1)]
+    return (writes[0], reads[0]) if writes and reads else None
 
 
 def _reduced(kernel: Kernel) -> Iterable[Iter]:

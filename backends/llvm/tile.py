@@ -141,6 +141,7 @@ def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
         panel = lane.extent * math.prod(i.extent for i in c.total.iters if c.moves(c.second, i))
         near = panel * c.total.dtype.bytes <= NEAR or math.prod(i.extent for i in c.rows) == 1
         copied = panel * math.prod(i.extent for i in c.columns + c.batch if i is not lane)
+        turns = any(c.moves(c.second, i) == 1 for i in c.total.iters)
         for row in c.rows or [None]:
             for vectors in (1, 2, 4):  # LLVM splits other counts badly
                 if vectors > 1 and vectors > -(-lane.extent // lanes):
@@ -148,7 +149,7 @@ def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
                 if contiguous and near:
                     yield from _in_place(c, row, lane, vectors, lanes, registers)
                 else:
-                    copy = (0.3 if contiguous else 2.5) * copied + 2000
+                    copy = (0.3 if contiguous else 0.8 if turns else 2.5) * copied + 2000
                     height = _even(_extent(row), (registers - 1 - vectors) // vectors)
                     cycles = _column_cycles(c, (row, height), (None, 1), (lane, vectors, lanes))
                     yield Tile("packed", c, row, height, None, 1, lane, vectors, cycles + copy)
@@ -284,9 +285,9 @@ class _Tiled:
         zero = identity("add", c.total.dtype)
         sums = [[nest.define(zero, depth) for _ in columns] for _ in rows]
         self.open_inner(nest)
-        firsts = [nest.define(_at(c.first, line[0]), nest.depth_now) for line in at]
         seconds = [nest.define(_at(self.second, place), nest.depth_now) for place in at[0]]
-        for first, line in zip(firsts, sums, strict=True):
+        for places, line in zip(at, sums, strict=True):  # row by row: few registers at a time
+            first = nest.define(_at(c.first, places[0]), nest.depth_now)
             for second, total in zip(seconds, line, strict=True):
                 product = Apply("multiply", (first, second), c.total.dtype)
                 nest.append(Accumulate(total, "add", product))
@@ -387,13 +388,19 @@ class _Packed(_Tiled):
 
     def pack(self, nest: Nest, start: int, count: int, width: int) -> None:
         panel, lane = Iter(count), Iter(width)
-        loops = [*self.batch, panel, *self.c.total.iters]
+        far = self.c.moves(self.c.second, self.tile.lane) != 1
+        inner = list(self.c.total.iters)
+        turned = next((i for i in inner if far and self.c.moves(self.c.second, i) == 1), None)
+        loops = [*self.batch, panel, *(i for i in inner if i is not turned)]
         for iterator in loops:
             nest.open(iterator, "parallel")
         nest.open(lane, "vector")
-        column = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
-        nest.append(Put(self.scratch, (self.panel_place(panel, lane, start),), _at(self.c.second, dict(column))))
-        nest.close(len(loops) + 1)
+        if turned is not None:  # two vector loops are a transposing copy
+            nest.open(turned, "vector")
+        column: dict[Expr, Expr] = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
+        place = (self.panel_place(panel, lane, start),)
+        nest.append(Put(self.scratch, place, _at(self.c.second, column)))
+        nest.close(nest.depth_now)
 
 
 def _plus(e: Expr, constant: int) -> Expr:

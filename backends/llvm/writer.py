@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.expressions import Expressions, Lanes
 from graphc.backends.llvm.spelling import base_of
+from graphc.backends.llvm.transpose import is_transposing, transposing_copy
 from graphc.errors import CompilerBug
 from graphc.expr import Apply, Buffer, Expr, Load, walk
 from graphc.loops.ir import (
@@ -76,7 +77,8 @@ class Writer(Expressions):
 
     def loop(self, loop: Loop, low: Value, high: Value) -> None:
         if loop.kind == "vector" and self.lanes is None:
-            self.vector_loop(loop, low, high)
+            write = transposing_copy if is_transposing(loop) else type(self).vector_loop
+            write(self, loop, low, high)
             return
         totals = self.totals(loop)
         first = [self.wide(self.values[t]) for t in totals]

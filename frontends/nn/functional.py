@@ -10,7 +10,7 @@ import operator
 from collections.abc import Sequence
 
 from graphc.errors import UserError
-from graphc.frontends.dsl.elementwise import power, rsqrt, where
+from graphc.frontends.dsl.elementwise import rsqrt, where
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.shaping import tensordot
 from graphc.frontends.dsl.tensor import Axis, Tensor, Value, tensor
@@ -113,11 +113,6 @@ def dropout(x: Value, keep: Value, probability: float) -> Tensor:
     """``x / (1 - probability)`` where the bools ``keep`` hold, else 0 (Srivastava et al. 2014)."""
     value = tensor(x)
     return where(keep, value * (1 / (1 - probability)), 0)
-
-
-def lp_norm(x: Value, p: float = 2.0, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-    """``sum(abs(x)**p)**(1/p)`` over ``axis``."""
-    return power(power(abs(tensor(x)), p).sum(axis, keepdims=keepdims), 1 / p)
 
 
 # Options ------------------------------------------------------------------------------------------

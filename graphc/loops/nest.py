@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.errors import CompilerBug
 from graphc.expr import Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select, rebuild
 from graphc.index import is_index
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement
-from graphc.scalars import SCALARS
-from graphc.types import DType, Scalar
+from graphc.scalars import SCALARS, identity_of
+from graphc.types import DType
 
 TALL = 12
 """Expressions higher than this are cut by a local: readable, and no walk over them recurses deep."""
@@ -61,17 +60,7 @@ def _is_scatter(store: Store) -> bool:
 
 def identity(function: str, dtype: DType) -> Lit:
     """The value that ``function`` leaves alone, in ``dtype``."""
-    value: Scalar | None = SCALARS[function].identity
-    if value is None:
-        raise CompilerBug(f"{function} has no identity, so it cannot accumulate")
-    if dtype.kind == "bool":
-        return Lit(bool(value > 0), dtype)
-    if not dtype.is_float:
-        signed = dtype.kind == "int"
-        greatest = (1 << (dtype.bits - signed)) - 1
-        least = -greatest - 1 if signed else 0
-        value = greatest if value > greatest else least if value < least else int(value)
-    return Lit(value, dtype)
+    return Lit(identity_of(SCALARS[function], dtype), dtype)
 
 
 class Nest:

@@ -32,7 +32,7 @@ class Grid:
     lane: Sequence[int]
     first_column: Sequence[int]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return max(self.row, default=-1) + 1
 
@@ -65,37 +65,28 @@ class _Placing:
         for target, sources in enumerate(self.sources):
             for source in sources:
                 self.readers[source].append(target)
-        self.height = self._heights()
-        self.heir = self._heirs()
+        self.before = [
+            [s for s in sources if self.lane[s] == lane]
+            for sources, lane in zip(self.sources, self.lane, strict=True)
+        ]
+        self._follow()
 
     def members(self, lane: int) -> Iterable[int]:
         return (k for k, found in enumerate(self.lane) if found == lane)
 
-    def same_lane(self, box: int) -> list[int]:
-        """The operands of a box that stand in its own lane."""
-        return [s for s in self.sources[box] if self.lane[s] == self.lane[box]]
+    def _follow(self) -> None:
+        """How many boxes of its lane still follow each box, and its heir.
 
-    def _heights(self) -> list[int]:
-        """How many boxes of its lane still follow each box: long paths are kept straight."""
-        height = [0] * len(self.boxes)
-        for box in reversed(range(len(self.boxes))):
-            for source in self.same_lane(box):
-                height[source] = max(height[source], height[box] + 1)
-        return height
-
-    def _heirs(self) -> list[int]:
-        """For each box the reader in its lane that follows in its column: that of the longest path.
-
-        The other readers step aside, so that the lines on the longest path run straight.
+        The heir is the reader with the longest path; it follows in the same column, and the others
+        step aside, so that the lines on the longest path run straight.
         """
-        return [
-            max(
-                (r for r in readers if self.lane[r] == self.lane[box]),
-                key=lambda r: (self.height[r], -r),
-                default=-1,
-            )
-            for box, readers in enumerate(self.readers)
-        ]
+        self.height = [0] * len(self.boxes)
+        self.heir = [-1] * len(self.boxes)
+        for box in reversed(range(len(self.boxes))):
+            height = self.height[box] + 1
+            for source in self.before[box]:
+                if height >= self.height[source]:
+                    self.height[source], self.heir[source] = height, box
 
     def grid(self) -> Grid:
         level = self._levels()
@@ -118,7 +109,7 @@ class _Placing:
         """The longest path to each forward box; a box with slack moves down, next to its reader."""
         level = [0] * len(self.boxes)
         for box in self.members(FORWARD):
-            level[box] = 1 + max((level[s] for s in self.same_lane(box)), default=-1)
+            level[box] = 1 + max((level[s] for s in self.before[box]), default=-1)
         for box in reversed(list(self.members(FORWARD))):
             after = [level[r] for r in self.readers[box] if self.lane[r] == FORWARD]
             level[box] = min(after, default=level[box] + 1) - 1
@@ -129,7 +120,7 @@ class _Placing:
         last = max((level[k] for k in self.members(FORWARD)), default=0)
         band, above = list(level), [0] * len(self.boxes)
         for box in self.members(GRADIENT):
-            before = self.same_lane(box)
+            before = self.before[box]
             partner = self.boxes[box].partner
             band[box] = (
                 level[partner]
@@ -169,7 +160,7 @@ class _Placing:
         """One row from left to right; of two boxes that want one column, the longer path has it."""
 
         def wish(box: int) -> int:
-            before = self.same_lane(box)
+            before = self.before[box]
             inherited = [column[s] for s in before if self.heir[s] == box and row[s] != row[box]]
             aside = [column[s] + 1 for s in before]
             return min(inherited or aside, default=0)

@@ -7,6 +7,7 @@ layout needs the widths before anything is drawn, and no font is at hand to ask.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from graphc.show.picture import Box, Port
 
@@ -102,5 +103,19 @@ def line_height(words: tuple[Word, ...]) -> float:
 
 def box_size(box: Box) -> tuple[float, float]:
     """Width and height that the label of a box needs."""
+    if box.chips or box.value or box.count > 1:
+        return _size(box)
+    return _repeated_size(box.title, box.name, box.type, box.role, box.attributes)
+
+
+def _size(box: Box) -> tuple[float, float]:
     lines = label(box)
     return max(map(line_width, lines)) + 20, sum(map(line_height, lines)) + 10
+
+
+@lru_cache(maxsize=4096)
+def _repeated_size(
+    title: str, name: str, type: str, role: str, attributes: str
+) -> tuple[float, float]:
+    """Large graphs have few different labels."""
+    return _size(Box(title, name, type, role, attributes=attributes))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from graphc.show.frames import Frame, frames_of, hulls_of
 from graphc.show.grid import GRADIENT, Grid, place
@@ -26,8 +27,7 @@ HEAD = 6.0
 """Room for the tips of arrows, beside what the tracks need."""
 
 
-@dataclass(frozen=True)
-class Rectangle:
+class Rectangle(NamedTuple):
     """Left, top, width, height."""
 
     x: float
@@ -48,8 +48,7 @@ class Rectangle:
         return self.x + self.width / 2, self.y + self.height / 2
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """An edge as a path of corners, from the source's border to the target's."""
 
     edge: Edge
@@ -217,19 +216,26 @@ class _Layout:
         return self._channel_x(route.channel, track)
 
     def _points(self, number: int, route: Route) -> list[Point]:
-        source, target = self.boxes[route.edge.source], self.boxes[route.edge.target]
-        up = [self.grid.lane[b] == GRADIENT for b in (route.edge.source, route.edge.target)]
-        shift = self.shifts[number]
-        x, y = source.middle
-        points = [(source.right, y) if route.side else (x, source.y if up[0] else source.bottom)]
-        goal_x, goal_y = target.middle
-        last = (
-            (target.x, goal_y + shift)
-            if route.into_side
-            else (goal_x + shift, target.bottom if up[1] else target.y)
-        )
-        points += self._bends(route, points[0], last)
-        return _simplified([*points, last])
+        first, last = self._start(route), self._end(route, self.shifts[number])
+        if route.channel is None and first[0] == last[0]:
+            return [first, last]
+        return _simplified([first, *self._bends(route, first, last), last])
+
+    def _start(self, route: Route) -> Point:
+        box = route.edge.source
+        place = self.boxes[box]
+        if route.side:
+            return place.right, place.y + place.height / 2
+        upwards = self.grid.lane[box] == GRADIENT
+        return place.x + place.width / 2, place.y if upwards else place.bottom
+
+    def _end(self, route: Route, shift: float) -> Point:
+        box = route.edge.target
+        place = self.boxes[box]
+        if route.into_side:
+            return place.x, place.y + place.height / 2 + shift
+        upwards = self.grid.lane[box] == GRADIENT
+        return place.x + place.width / 2 + shift, place.bottom if upwards else place.y
 
     def _bends(self, route: Route, first: Point, last: Point) -> list[Point]:
         """The corners between the two ends."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from graphc.graph import Node
 
@@ -71,8 +73,7 @@ class Box:
         return any(port.chip for port in self.ports)
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """From box ``source`` to operand ``port`` of box ``target``. Parallel edges are two edges."""
 
     source: int
@@ -100,7 +101,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     members: tuple[tuple[Node, ...], ...] = field(default=(), repr=False, compare=False)
 
-    @property
+    @cached_property
     def edges(self) -> list[Edge]:
         """Every edge, by target and operand."""
         return [

@@ -26,7 +26,7 @@ def box(role: str, *sources: int, **options) -> Box:
 
 
 def random_picture(seed: int, size: int) -> Picture:
-    """Forward boxes with random operands, then a gradient for most of them, and scopes."""
+    """Forward boxes with random operands, then gradients in reverse order, and scopes."""
     random = Random(seed)
     boxes: list[Box] = []
     scopes = tuple(Scope(f"s{k}", -1 if k < 3 else k - 3, (f"s{k}",)) for k in range(6))
@@ -35,11 +35,18 @@ def random_picture(seed: int, size: int) -> Picture:
         sources = random.sample(range(k), min(k, random.choice([1, 1, 2, 3])))
         scope = random.choice([-1, 3 * k // size, 3 + 3 * k // size])
         boxes.append(box("input") if leaf else box("forward", *sources, scope=scope))
-    forward = [k for k, b in enumerate(boxes) if b.role == "forward"]
-    for partner in reversed(forward):
-        made = [k for k, b in enumerate(boxes) if b.role == "gradient"]
-        operands = [random.choice(forward), *random.sample(made, min(len(made), 2))]
-        boxes.append(box("gradient", *operands, partner=partner, scope=boxes[partner].scope))
+    served: dict[int, list[int]] = {}
+    for partner in reversed(range(size)):
+        if boxes[partner].role != "forward":
+            continue
+        scope = boxes[partner].scope
+        readers = [k for k in range(size) if any(p.source == partner for p in boxes[k].ports)]
+        arriving = [box for k in readers for box in served.get(k, [])[:2]]
+        for _ in range(random.choice([0, 1, 1, 2, 3])):
+            saved = [partner, *(p.source for p in boxes[partner].ports)]
+            operands = [random.choice(saved), *arriving, *served.get(partner, [])[-1:]]
+            served.setdefault(partner, []).append(len(boxes))
+            boxes.append(box("gradient", *operands, partner=partner, scope=scope))
     return replace(Picture(tuple(boxes)), scopes=scopes)
 
 
