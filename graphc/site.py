@@ -27,6 +27,9 @@ _HOUSE = tuple(
     for root in [Path(__file__).resolve().parent]
     for folder in (root, root.parent / "frontends", root.parent / "backends")
 )
+_GUESTS = str(Path(__file__).resolve().parent / "cli")
+"""The command line lives in the house, but it writes models as any user does."""
+
 _STORES = ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")
 
 
@@ -113,6 +116,8 @@ def _user_frame() -> FrameType | None:
 
 @lru_cache(maxsize=4096)
 def _in_house(filename: str) -> bool:
+    if filename.startswith(_GUESTS):
+        return False
     return filename.startswith(_HOUSE) or filename.startswith("<frozen")
 
 

@@ -26,9 +26,9 @@ from graphc.expr import Buffer
 from graphc.graph import Array
 from graphc.kernels.kernel import Kernel, Program
 from graphc.loops.ir import Statement
-from graphc.loops.text import loops_text
+from graphc.loops.text import Names, loops_text
 
-VERSION = "1"
+VERSION = "2"
 """Changes when the same loops give other machine code: part of every cache key."""
 
 
@@ -54,7 +54,10 @@ _LOCK = threading.Lock()
 def compile_kernel(kernel: Kernel) -> Compiled:
     """Schedule, emit and link a kernel, or find one with the same loops in the process or on disk."""
     loops = schedule(kernel, host())
-    key = hashlib.sha256(f"{VERSION}\n{loops_text(loops)}".encode()).hexdigest()
+    names = Names()
+    text = loops_text(loops, names)
+    types = (f"{name}: {x.type}" for x, name in names.known.items() if isinstance(x, Buffer))
+    key = hashlib.sha256("\n".join([VERSION, text, *types]).encode()).hexdigest()
     name = f"kernel_{key[:16]}"
     called = interface(name, loops)
     with _LOCK:

@@ -19,6 +19,7 @@ from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.ops.elementwise import cast_to
 from graphc.ops.leaves import Iota
 from graphc.ops.movement import broadcast_to
+from graphc.ops.reduction import broadcast_in
 from graphc.types import BOOL, FLOAT32, INT64, DType
 from graphc.types import dtype as dtype_of
 
@@ -143,5 +144,6 @@ def one_hot(indices: Value, classes: Size, dtype: Any = "float32") -> Tensor:
         raise UserError("GC0102", f"one_hot of {positions.dtype.name}", fix="pass integers")
     shape = (*positions.shape, size(classes))
     counter = Tensor(Iota(shape, len(shape) - 1, positions.dtype)())
-    chosen = positions.reshape((*positions.shape, 1)) == counter
+    rows = Tensor(broadcast_in(positions.node, shape, tuple(range(positions.ndim))))
+    chosen = rows == counter
     return chosen if dtype_of(dtype) == BOOL else Tensor(cast_to(chosen.node, dtype_of(dtype)))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from graphc.frontends.dsl.elementwise import exp, isfinite, log, where
 from graphc.frontends.dsl.manners import at_user_line, axes_of
-from graphc.frontends.dsl.tensor import Axis, Tensor, Value, tensor
+from graphc.frontends.dsl.shaping import expand_dims
+from graphc.frontends.dsl.tensor import Axis, Tensor, Value, spread, tensor
 from graphc.ops.copy import StopGradient
 
 
@@ -78,16 +79,16 @@ def stop_gradient(x: Value) -> Tensor:
 def softmax(x: Value, axis: Axis = -1) -> Tensor:
     """exp(x) / sum(exp(x)) over ``axis``, without overflow. Floats, same shape."""
     value = tensor(x)
-    weights = exp(value - _peak(value, axis))
-    return weights / weights.sum(axis, keepdims=True)
+    weights = exp(value - spread(_peak(value, axis), value, axis))
+    return weights / spread(weights.sum(axis), value, axis)
 
 
 @at_user_line
 def log_softmax(x: Value, axis: Axis = -1) -> Tensor:
     """log(softmax(x)) over ``axis``, without overflow or loss. Floats, same shape."""
     value = tensor(x)
-    shifted = value - _peak(value, axis)
-    return shifted - log(exp(shifted).sum(axis, keepdims=True))
+    shifted = value - spread(_peak(value, axis), value, axis)
+    return shifted - spread(log(exp(shifted).sum(axis)), value, axis)
 
 
 @at_user_line
@@ -96,11 +97,10 @@ def logsumexp(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
     value = tensor(x)
     peak = _peak(value, axis)
     peak = where(isfinite(peak), peak, 0)
-    result = peak + log(exp(value - peak).sum(axis, keepdims=True))
-    axes = axes_of(axis, value.ndim)
-    return result if keepdims else result.reshape(value.node.type.drop(axes).shape)
+    result = peak + log(exp(value - spread(peak, value, axis)).sum(axis))
+    return expand_dims(result, axes_of(axis, value.ndim)) if keepdims else result
 
 
 def _peak(x: Tensor, axis: Axis) -> Tensor:
     """The largest element; subtracting it changes no result, so it needs no gradient."""
-    return stop_gradient(x.max(axis, keepdims=True))
+    return stop_gradient(x.max(axis))

@@ -21,7 +21,7 @@ from graphc.graph import Node, describe
 from graphc.ops.elementwise import ELEMENTWISE, cast_to
 from graphc.ops.leaves import constant
 from graphc.ops.movement import reshape, transpose
-from graphc.ops.reduction import ArgExtreme, fold
+from graphc.ops.reduction import ArgExtreme, expand, fold
 from graphc.site import here
 from graphc.types import BOOL, DType, dtype
 
@@ -240,7 +240,7 @@ class Tensor(Arithmetic):
     def var(self, axis: Axis = None, *, correction: int = 0, keepdims: bool = False) -> Tensor:
         """The mean squared distance from the mean; divides by the count minus ``correction``."""
         axes = manners.axes_of(axis, self.ndim)
-        distance = self - self.mean(axes, keepdims=True)
+        distance = self - spread(self.mean(axes), self, axes)
         return (distance * distance).sum(axes, keepdims=keepdims) / self._count(axes, correction)
 
     def std(self, axis: Axis = None, *, correction: int = 0, keepdims: bool = False) -> Tensor:
@@ -293,6 +293,11 @@ def arg_extreme(x: Value, largest: bool, axis: int | None, keepdims: bool) -> Te
         return Tensor(_kept(found, node, tuple(range(node.type.rank)), keepdims))
     place = manners.axis_of(axis, node.type.rank)
     return Tensor(_kept(ArgExtreme(largest, place)(node), node, (place,), keepdims))
+
+
+def spread(folded: Tensor, like: Tensor, axis: Axis) -> Tensor:
+    """A reduction of ``like`` over ``axis``, repeated along the axes it lost."""
+    return Tensor(expand(folded.node, like.shape, manners.axes_of(axis, like.ndim)))
 
 
 def _kept(result: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:

@@ -13,8 +13,9 @@ from graphc.errors import UserError
 from graphc.frontends.dsl.elementwise import rsqrt, where
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.shaping import tensordot
-from graphc.frontends.dsl.tensor import Axis, Tensor, Value, tensor
+from graphc.frontends.dsl.tensor import Axis, Tensor, Value, spread, tensor
 from graphc.ops.convolution import convolution, convolution_transposed
+from graphc.ops.reduction import broadcast_in
 from graphc.ops.window import Window, Windows
 from graphc.scalars import SCALARS
 
@@ -104,9 +105,14 @@ def avg_pool(x: Value, window: Sizes, stride: Sizes | None = None, padding: Padd
 def normalise(x: Value, axis: Axis, epsilon: float = 1e-5) -> Tensor:
     """``(x - mean) / sqrt(var + epsilon)`` over ``axis``."""
     value = tensor(x)
-    distance = value - value.mean(axis, keepdims=True)
-    spread = (distance * distance).mean(axis, keepdims=True)
-    return distance * rsqrt(spread + epsilon)
+    distance = value - spread(value.mean(axis), value, axis)
+    variance = (distance * distance).mean(axis)
+    return distance * spread(rsqrt(variance + epsilon), value, axis)
+
+
+def channelwise(values: Tensor, like: Tensor) -> Tensor:
+    """``[channels]`` repeated along every axis of ``like`` but axis 1."""
+    return Tensor(broadcast_in(values.node, like.shape, (1,)))
 
 
 def dropout(x: Value, keep: Value, probability: float) -> Tensor:
@@ -153,7 +159,7 @@ def _spatial_rank(x: Value, weight: Value) -> int:
 
 
 def _biased(y: Tensor, bias: Value | None) -> Tensor:
-    return y if bias is None else y + tensor(bias).reshape(-1, *(1,) * (y.ndim - 2))
+    return y if bias is None else y + channelwise(tensor(bias), y)
 
 
 def _windows(x: Value, window: Sizes, stride: Sizes | None, padding: Padding) -> Windows:

@@ -15,7 +15,7 @@ from graphc.errors import UserError
 from graphc.frontends.dsl.elementwise import rsqrt
 from graphc.frontends.dsl.leaves import parameter
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
-from graphc.frontends.nn.functional import normalise
+from graphc.frontends.nn.functional import channelwise, normalise
 from graphc.frontends.nn.module import Module
 
 
@@ -47,7 +47,8 @@ class BatchNorm(Module):
             )
         mean, var = self._statistics(value)
         scale = rsqrt(var + self.epsilon) * self.weight
-        return (value - _column(mean, value)) * _column(scale, value) + _column(self.bias, value)
+        centred = value - channelwise(mean, value)
+        return centred * channelwise(scale, value) + channelwise(self.bias, value)
 
     def _statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance ``[features]``: the batch's in training, else the running ones."""
@@ -65,11 +66,6 @@ class BatchNorm(Module):
 
     def _moved(self, running: Tensor, batch: Tensor) -> Tensor:
         return (1 - self.momentum) * running + self.momentum * batch
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    """``[features]`` shaped to broadcast along axis 1 of ``like``."""
-    return values.reshape(-1, *(1,) * (like.ndim - 2))
 
 
 class BatchNorm1d(BatchNorm):

@@ -8,7 +8,19 @@ result just stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, substitute, walk, without_promises
+
+from graphc.expr import (
+    Apply,
+    Buffer,
+    Expr,
+    Iter,
+    Load,
+    Reduce,
+    cast,
+    substitute,
+    walk,
+    without_promises,
+)
 from graphc.graph import Graph, Node
 from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
 from graphc.kernels.kernel import Kernel, Program, Stage, Store
@@ -17,7 +29,7 @@ from graphc.kernels.trace import iterators, loads
 from graphc.ops.copy import Copy
 from graphc.scalars import SCALARS
 from graphc.site import serving
-from graphc.types import TensorType
+from graphc.types import FLOAT16, FLOAT32, TensorType
 
 REPEAT = 6
 """A value this cheap is computed again by a later stage instead of being kept."""
@@ -187,8 +199,9 @@ class _Writer:
         """Emit the stores of one member: its accumulation, its value per outer point, its memory."""
         stage, value = self.group.stages[node], self.final[node]
         if node.op.kind == "reduce":
-            self.put(stage, Store(self.row(node), (), value, node.op.function.name))
-            stage, value = stage + 1, Load(self.row(node), ())
+            row = self.row(node)
+            self.put(stage, Store(row, (), cast(value, row.type.dtype), node.op.function.name))
+            stage, value = stage + 1, self.total(node)
         if node in self.stored:
             self.put(stage, Store(self.memory(node), self.group.index_of(node), value))
 
@@ -205,8 +218,14 @@ class _Writer:
         if node not in self.rows:
             group = self.group
             shape = () if group.is_outer(node) else tuple(group.shape[a] for a in group.inner)
-            self.rows[node] = Buffer(TensorType(node.dtype, shape), "row")
+            narrow = node.op.kind == "reduce" and node.dtype == FLOAT16
+            dtype = FLOAT32 if narrow else node.dtype  # sums of halves need more bits
+            self.rows[node] = Buffer(TensorType(dtype, shape), "row")
         return self.rows[node]
+
+    def total(self, node: Node) -> Expr:
+        """What a reduction left in its row."""
+        return cast(Load(self.row(node), ()), node.dtype)
 
     def resolve(self, expr: Expr, stage: int) -> Expr:
         """``expr`` with its loads of other members replaced by what they are at this stage."""
@@ -218,11 +237,11 @@ class _Writer:
                 return self.member(self.owner[e.buffer], e, stage)
             return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
 
-        return without_promises(substitute(expr, replace_load))
+        return substitute(without_promises(expr), replace_load)
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":
-            return Load(self.row(node), ())
+            return self.total(node)
         value = self.final[node]
         if self.group.stages[node] == stage:
             return value

@@ -6,6 +6,7 @@ place is free again after the last kernel that reads it.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 
 from graphc.expr import Buffer
@@ -16,43 +17,69 @@ ALIGNMENT = 64
 
 
 def plan(kernels: Sequence[Kernel], outside: set[Buffer]) -> Plan:
-    """Offsets for every buffer the kernels write that is not in ``outside`` (inputs, parameters, outputs).
+    """Offsets for every buffer the kernels write that is not ``outside`` (inputs, parameters, outputs).
 
-    First fit over live ranges in schedule order, the classic interval allocation (Aho et al., Compilers, ch. 8).
+    First fit in schedule order (Knuth, The Art of Computer Programming, vol. 1, 2.5): a buffer takes the lowest gap
+    that holds it and gives it back after the last kernel that uses it.
     """
-    last = _last_uses(kernels)
-    live: list[tuple[int, int, Buffer]] = []  # offset, end, buffer, sorted by offset
+    dying = _last_uses(kernels, outside)
+    gaps = _Gaps()
     offsets: dict[Buffer, int] = {}
-    arena = peak = total = 0
-    for step, kernel in enumerate(kernels):
-        live = [entry for entry in live if last[entry[2]] >= step]
+    live = peak = total = 0
+    for kernel, dead in zip(kernels, dying, strict=True):
         for buffer in kernel.written:
-            if buffer in outside or buffer in offsets:
-                continue
+            if buffer not in outside and buffer not in offsets:
+                size = _aligned(buffer.type.bytes)
+                offsets[buffer] = gaps.take(size)
+                live, total = live + size, total + size
+        peak = max(peak, live)
+        for buffer in dead:
             size = _aligned(buffer.type.bytes)
-            offsets[buffer] = start = _gap(live, size)
-            live = sorted([*live, (start, start + size, buffer)], key=lambda entry: entry[0])
-            arena, total = max(arena, start + size), total + size
-        peak = max(peak, sum(end - start for start, end, _ in live))
-    return Plan(offsets, arena, peak, total)
+            gaps.give_back(offsets[buffer], size)
+            live -= size
+    return Plan(offsets, gaps.top, peak, total)
 
 
-def _last_uses(kernels: Sequence[Kernel]) -> dict[Buffer, int]:
-    last: dict[Buffer, int] = {}
-    for step, kernel in enumerate(kernels):
-        for buffer in (*kernel.read, *kernel.written):
-            last[buffer] = step
-    return last
+def _last_uses(kernels: Sequence[Kernel], outside: set[Buffer]) -> list[list[Buffer]]:
+    """For each kernel the temporaries that nothing uses after it."""
+    seen = set(outside)
+    dying: list[list[Buffer]] = []
+    for kernel in reversed(kernels):
+        now = [b for b in dict.fromkeys((*kernel.read, *kernel.written)) if b not in seen]
+        seen.update(now)
+        dying.append(now)
+    return dying[::-1]
 
 
-def _gap(live: Sequence[tuple[int, int, Buffer]], size: int) -> int:
-    """The lowest offset with room for ``size`` bytes between the live entries."""
-    start = 0
-    for low, high, _ in live:
-        if start + size <= low:
-            break
-        start = max(start, high)
-    return start
+class _Gaps:
+    """The free places of an arena below ``top``, which grows when none fits: (start, size), sorted, never touching."""
+
+    def __init__(self) -> None:
+        self.top = 0
+        self.free: list[tuple[int, int]] = []
+
+    def take(self, size: int) -> int:
+        for k, (start, room) in enumerate(self.free):
+            if room >= size:
+                self.free[k : k + 1] = [(start + size, room - size)] if room > size else []
+                return start
+        start = self.top
+        if self.free and sum(self.free[-1]) == self.top:  # the last gap reaches the end: grow from there
+            start = self.free.pop()[0]
+        self.top = start + size
+        return start
+
+    def give_back(self, start: int, size: int) -> None:
+        insort(self.free, (start, size))
+        k = self.free.index((start, size))
+        merged = self.free[max(k - 1, 0) : k + 2]
+        joined = [merged[0]]
+        for low, room in merged[1:]:
+            if sum(joined[-1]) == low:
+                joined[-1] = (joined[-1][0], joined[-1][1] + room)
+            else:
+                joined.append((low, room))
+        self.free[max(k - 1, 0) : k + 2] = joined
 
 
 def _aligned(size: int) -> int:

@@ -155,8 +155,6 @@ class Fold(Op):
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         full, inner = inner_index(index, self.axes, x.type.static_shape)
-        if self.function.name == "add":
-            return total(inner, x(*full))
         return Reduce(self.function.name, inner, x(*full)) if inner else x(*full)
 
     def cost(self, y: TensorType, *xs: TensorType) -> Any:

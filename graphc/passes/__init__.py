@@ -12,28 +12,33 @@ from dataclasses import dataclass
 from graphc.graph import Graph
 from graphc.passes.cse import share_equal
 from graphc.passes.dce import drop_dead
-from graphc.passes.fast_math import assume_finite
-from graphc.passes.fold import fold_constants
-from graphc.passes.simplify import simplify
+from graphc.passes.equations.stability import STABILITY
+from graphc.passes.fast_math import FAST_MATH, assume_finite
+from graphc.passes.fold import FOLDING, fold_constants
+from graphc.passes.simplify import ALGEBRA, simplify
 from graphc.passes.split import split_reductions
 from graphc.passes.stabilise import stabilise
 from graphc.passes.verify import verify
-from graphc.rewrite import Ledger
+from graphc.rewrite import Ledger, Rule
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A named step: ``run`` takes a graph and a ledger (or None) and gives a graph."""
+    """A named step: ``run`` takes a graph and a ledger (or None) and gives a graph.
+
+    ``rules`` are the rewrites that are its own, for listings; a pass may run others beside them.
+    """
 
     name: str
     run: Callable[[Graph, Ledger | None], Graph]
+    rules: Sequence[Rule] = ()
 
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("cse", share_equal),
-    Pass("fold", fold_constants),
-    Pass("simplify", simplify),
-    Pass("stabilise", stabilise),
+    Pass("fold", fold_constants, FOLDING),
+    Pass("simplify", simplify, ALGEBRA),
+    Pass("stabilise", stabilise, STABILITY),
     Pass("dce", drop_dead),
 )
 
@@ -59,6 +64,7 @@ def optimise(
 
 
 __all__ = [
+    "FAST_MATH",
     "PIPELINE",
     "Ledger",
     "Pass",

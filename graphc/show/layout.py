@@ -195,6 +195,8 @@ class _Layout:
             entering.setdefault((route.edge.target, route.into_side), []).append(number)
         shifts = [0.0] * len(self.routes)
         for (target, into_side), numbers in entering.items():
+            if len(numbers) == 1 and self.routes[numbers[0]].straight:
+                continue
             width, height = self.widths[self.grid.column[target]], self.sizes[target][1]
             span = height - 12 if into_side else width - 16
             found = offsets([self.routes[k] for k in numbers], span)

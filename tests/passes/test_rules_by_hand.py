@@ -137,7 +137,7 @@ SAMPLES = {
         fold("add", fold("add", x(2, 3, 4), (1,)), (0,)),
         fold("minimum", fold("minimum", x(2, 3, 4), (0,)), (0, 1)),
         fold("add", fold("add", x(2, 0, 4), (1,)), (0,)),
-        fold("add", fold("add", x(2, 3, kind="int8"), (1,)), (0,)),
+        fold("add", fold("add", x(2, 3, kind="int8"), (0,)), (0,)),
     ],
     "fold of transpose": lambda: [
         fold("add", Transpose((2, 0, 1))(x(2, 3, 4)), (1,)),
@@ -270,6 +270,8 @@ def test_names_are_unique_and_reasons_given():
         ("fold of copies", lambda: fold("add", Broadcast((0, 3), (1,))(x(3)), (0,))),
         ("fold of copies", lambda: sum_over(Broadcast((999, 3), (1,))(x(3, kind="float16")), (0,))),
         ("fold twice", lambda: fold("add", fold("maximum", x(2, 3), (0,)), (0,))),
+        ("fold twice", lambda: fold("add", fold("add", x(2, 3), (1,)), (0,))),
+        ("fold twice", lambda: sum_over(sum_over(x(2, 3, kind="float16"), (0,)), (0,))),
         ("cast twice", lambda: Cast(FLOAT32)(Cast(I32)(x(3)))),
         ("cast twice", lambda: Cast(I8)(Cast(FLOAT64)(x(3, kind="int32")))),
         ("contract of copies", lambda: matmul(x(2, 3), Broadcast((3, 4), (1,))(x(4, name="y")))),

@@ -42,9 +42,11 @@ def _fold_twice(node: Node) -> Node | None:
     outer: Any = node.op
     middle = node.inputs[0]
     inner: Any = middle.op
+    operand = middle.inputs[0]
     if outer.function is not inner.function or _accumulates_wider(node):
         return None
-    operand = middle.inputs[0]
+    if operand.type.rank - 1 in inner.axes:
+        return None  # a fold of rows fuses with what else is done to the rows
     left = [a for a in range(operand.type.rank) if a not in inner.axes]
     return fold(
         outer.function.name, operand, tuple({*inner.axes, *(left[a] for a in outer.axes)})

@@ -68,6 +68,10 @@ LOGARITHMS: list[Rule] = [
         why="exp and log are inverse where exp does not overflow or vanish",
     ),
     rule(
+        "reciprocal of exp", reciprocal(exp(x)), exp(-x), unsafe="overflow",
+        why="exp(x) may vanish where its reciprocal does not overflow",
+    ),
+    rule(
         "exp of log", exp(log(x)), x, when=never_negative(x), unsafe="rounding",
         why="log is defined for x >= 0, and they are inverse there",
     ),
