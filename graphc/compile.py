@@ -1,6 +1,7 @@
 """The whole flow in one place: from a graph to something that can be called.
 
-Comes in: a graph, the name of a backend. Goes out: an `Executable`. Read `build` from top to bottom: it is the compiler.
+Comes in: a graph, the name of a backend. Goes out: an `Executable`. Read `build` from top to
+bottom: it is the compiler.
 """
 
 from __future__ import annotations
@@ -65,8 +66,12 @@ class Specialisation:
         return self.made
 
 
-def build(graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None) -> Specialisation:
-    """Compile ``graph`` for numbers in place of its named sizes. ``watch(stage, object)`` sees every stage."""
+def build(
+    graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None
+) -> Specialisation:
+    """Compile ``graph`` for numbers in place of its named sizes. ``watch(stage, object)`` sees
+    every stage.
+    """
     made = Specialisation(dict(sizes))
     clock = time.perf_counter()
 
@@ -92,26 +97,38 @@ def build(graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | N
 
 
 def load_backend(name: str) -> Any:
-    """The module of a backend. Raises `UserError` GC0402 for an unknown name, GC0403 for one that is not installed."""
+    """The module of a backend. Raises `UserError` GC0402 for an unknown name, GC0403 for one that
+    is not installed.
+    """
     if name not in BACKENDS:
-        raise UserError("GC0402", f"unknown backend {name!r}", fix=f"use one of {', '.join(BACKENDS)}")
+        raise UserError(
+            "GC0402", f"unknown backend {name!r}", fix=f"use one of {', '.join(BACKENDS)}"
+        )
     try:
         return importlib.import_module(f"graphc.backends.{BACKENDS[name]}")
     except ModuleNotFoundError as error:
         raise UserError(
-            "GC0403", f"the {name} backend is not available: {error}", fix="use backend='llvm' or 'numpy'"
+            "GC0403",
+            f"the {name} backend is not available: {error}",
+            fix="use backend='llvm' or 'numpy'",
         ) from error
 
 
 class Executable:
-    """A compiled graph: call it with arrays, by position or by input name; returns a list of arrays.
+    """A compiled graph: call it with arrays, by position or by input name; returns a list of
+    arrays.
 
-    Named sizes get their numbers from the arrays; each new set of sizes is compiled once and kept. Updates are written
-    into the parameters at the end of each call.
+    Named sizes get their numbers from the arrays; each new set of sizes is compiled once and kept.
+    Updates are written into the parameters at the end of each call.
     """
 
     def __init__(
-        self, graph: Graph, backend: str = "llvm", *, sizes: Mapping[str, int] | None = None, watch: Watch | None = None
+        self,
+        graph: Graph,
+        backend: str = "llvm",
+        *,
+        sizes: Mapping[str, int] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         load_backend(backend)
         _check_inputs(graph)
@@ -127,7 +144,7 @@ class Executable:
 
     def __call__(self, *arrays: Any, **named: Any) -> list[Array]:
         if named or len(arrays) != len(self.names):
-            arrays = self._by_position(arrays, named)
+            arrays = tuple(self._by_position(arrays, named))
         dense = [self._dense(k, a) for k, a in enumerate(arrays)]
         return self._for_sizes(dense).runner.run(dense)
 
@@ -135,7 +152,11 @@ class Executable:
         """Compile for ``sizes`` now, ahead of the first call."""
         missing = [s for s in self.symbols if s not in sizes]
         if missing:
-            raise UserError("GC0305", f"no number for the size {missing[0]}", fix=f"pass sizes={{{missing[0]!r}: ...}}")
+            raise UserError(
+                "GC0305",
+                f"no number for the size {missing[0]}",
+                fix=f"pass sizes={{{missing[0]!r}: ...}}",
+            )
         key = tuple(sizes[s] for s in self.symbols)
         if key not in self.specialisations:
             chosen = dict(zip(self.symbols, key, strict=True))
@@ -143,17 +164,19 @@ class Executable:
         self.last = self.specialisations[key]
         return self.last
 
-    # Arguments -----------------------------------------------------------------------------------------------------
+    # Arguments ------------------------------------------------------------------------------------
     def _by_position(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
         rest = self.names[len(arrays) :]
         missing = [n for n in rest if n not in named]
         extra = [n for n in named if n not in rest]
         if missing or extra or len(arrays) > len(self.names):
-            count = f"{len(arrays)} by position" + (f" and {', '.join(named)} by name" if named else "")
+            by_name = f" and {', '.join(named)} by name" if named else ""
             raise UserError(
                 "GC0302",
-                f"expected the arrays {', '.join(self.names) or '(none)'}; got {count}",
-                fix=f"missing: {', '.join(missing) or 'none'}; not known or given twice: {', '.join(extra) or 'none'}",
+                f"expected the arrays {', '.join(self.names) or '(none)'}; "
+                f"got {len(arrays)} by position{by_name}",
+                fix=f"missing: {', '.join(missing) or 'none'}; "
+                f"not known or given twice: {', '.join(extra) or 'none'}",
             )
         return [*arrays, *(named[n] for n in rest)]
 
@@ -161,7 +184,11 @@ class Executable:
         """The argument as a dense array of the declared dtype; safe casts only."""
         wanted = self.dtypes[position]
         if type(value) is not np.ndarray:
-            value = np.asarray(value, wanted) if isinstance(value, bool | int | float | list | tuple) else np.asarray(value)
+            value = (
+                np.asarray(value, wanted)
+                if isinstance(value, bool | int | float | list | tuple)
+                else np.asarray(value)
+            )
         if value.dtype != wanted:
             if not np.can_cast(value.dtype, wanted, "safe"):
                 raise UserError(
@@ -182,17 +209,25 @@ class Executable:
         found = self.specialisations.get(key)
         return found if found is not None else self.specialise(sizes)
 
-    # Looking inside ------------------------------------------------------------------------------------------------
+    # Looking inside -------------------------------------------------------------------------------
     @property
     def compiled(self) -> Specialisation:
-        """The latest specialisation. Raises `UserError` GC0305 before the first call of a graph with named sizes."""
+        """The latest specialisation. Raises `UserError` GC0305 before the first call of a graph
+        with named sizes.
+        """
         if self.last is None:
-            raise UserError("GC0305", f"not compiled yet: sizes {', '.join(self.symbols)} are unknown", fix="call it once")
+            raise UserError(
+                "GC0305",
+                f"not compiled yet: sizes {', '.join(self.symbols)} are unknown",
+                fix="call it once",
+            )
         return self.last
 
     @property
     def stages(self) -> dict[str, Any]:
-        """Every stage of the latest compilation by name: graph, optimised, split, kernels, executable."""
+        """Every stage of the latest compilation by name: graph, optimised, split, kernels,
+        executable.
+        """
         return self.compiled.stages
 
     @property
@@ -216,7 +251,8 @@ class Executable:
         return self.compiled.ledger
 
     def source(self, level: str, kernel: int | None = None) -> str:
-        """The latest compilation as text: "graph", "optimised", "kernels", and what the backend has.
+        """The latest compilation as text: "graph", "optimised", "kernels", and what the backend
+        has.
 
         On llvm that is "loops", "llvm" and "asm", of all kernels or of number ``kernel``. Raises
         `UserError` GC0104 for another level.
@@ -232,7 +268,8 @@ class Executable:
         return runner.source(level, kernel)
 
     def find_nan(self, *arrays: Any, **named: Any) -> None:
-        """Run the graph as written, operation by operation, and stop at the first nan; nothing is updated.
+        """Run the graph as written, operation by operation, and stop at the first nan; nothing is
+        updated.
 
         Raises `UserError` GC0307 at the line of the operation that made a nan out of none.
         """
@@ -240,7 +277,7 @@ class Executable:
         load_backend("numpy").find_nan(self._for_sizes(dense).stages["graph"], dense)
 
     def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
-        """The median seconds of each kernel (its ops) over ``repeats`` runs; updates are applied."""
+        """The median seconds of each kernel over ``repeats`` runs; updates are applied."""
         dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, {}))]
         runner = self._for_sizes(dense).runner
         program = self.program
@@ -276,17 +313,18 @@ def _bind(name: str, type_: TensorType, shape: tuple[int, ...], sizes: dict[str,
 def _check_inputs(graph: Graph) -> None:
     listed = set(graph.inputs)
     for node in toposort(graph.roots):
-        if node.op.kind == "leaf" and node.op.storage is None and not isinstance(node.op, Table):
-            if node not in listed:
-                raise UserError(
-                    "GC0301",
-                    f"the graph uses the input {node.name!r}, which was not listed",
-                    fix="add it to the list of inputs",
-                ).located(str(node.site), [describe(node)])
+        if node.op.is_input and node not in listed:
+            raise UserError(
+                "GC0301",
+                f"the graph uses the input {node.name!r}, which was not listed",
+                fix="add it to the list of inputs",
+            ).located(str(node.site), [describe(node)])
 
 
 def with_advances(graph: Graph) -> Graph:
-    """The graph with the implicit update of every random state it reads: its step grows by one per call."""
+    """The graph with the implicit update of every random state it reads: its step grows by one per
+    call.
+    """
     updated = {t for t, _ in graph.updates}
     more: list[tuple[Node, Node]] = []
     for node in graph.parameters:
@@ -294,5 +332,3 @@ def with_advances(graph: Graph) -> Graph:
             step = Table.of([0, 0, 1, 0], node.dtype)()
             more.append((node, node + step))
     return Graph(graph.inputs, graph.outputs, (*graph.updates, *more)) if more else graph
-
-

@@ -84,7 +84,7 @@ class Affine(Expr):
     dtype: DType = INT64
 
     def __eq__(self, other: object) -> bool:
-        """Equal sums are equal in any order; the order is kept so that code comes out the same every time."""
+        """Sums are equal in any order, which is kept so that code comes out the same each time."""
         return isinstance(other, Affine) and (self.constant, frozenset(self.terms)) == (
             other.constant,
             frozenset(other.terms),

@@ -1,8 +1,9 @@
 """Reverse-mode differentiation: from a graph to a larger graph.
 
-Comes in: a scalar node, and the nodes to differentiate with respect to. Goes out: their cotangents as ordinary nodes,
-so they can be printed, optimised, compiled and differentiated again. Method: reverse accumulation (Griewank and
-Walther, Evaluating Derivatives, ch. 3); each op brings its own rule.
+Comes in: a scalar node, and the nodes to differentiate with respect to. Goes out: their cotangents
+as ordinary nodes, so they can be printed, optimised, compiled and differentiated again. Method:
+reverse accumulation (Griewank and Walther, Evaluating Derivatives, ch. 3); each op brings its own
+rule.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from graphc.ops.elementwise import full_like
 from graphc.site import serving
 
 
-def gradients(
-    y: Node, wrt: Sequence[Node], seed: Node | None = None
-) -> tuple[Node | None, ...]:
-    """The derivative of ``y`` by each node of ``wrt``, times ``seed``; None where y does not depend on it.
+def gradients(y: Node, wrt: Sequence[Node], seed: Node | None = None) -> tuple[Node | None, ...]:
+    """The derivative of ``y`` by each node of ``wrt``, times ``seed``; None where y does not depend
+    on it.
 
-    ``seed`` is the cotangent of ``y`` and has its type; it may be left out when ``y`` is 0-d. Raises `UserError`:
-    GC0201 (an integer, or an op without a derivative on the path), GC0202 (no seed for a tensor).
+    ``seed`` is the cotangent of ``y`` and has its type; it may be left out when ``y`` is 0-d.
+    Raises `UserError`: GC0201 (an integer, or an op without a derivative on the path), GC0202 (no
+    seed for a tensor).
     """
     _check(y, wrt)
     order = toposort([y])
@@ -84,5 +85,7 @@ def _backward(node: Node, cotangents: dict[Node, Node], active: set[Node]) -> No
             if part is None or x not in active:
                 continue
             if part.type != x.type:
-                raise CompilerBug(f"the gradient of {node.op} is {part.type} for an operand {x.type}")
+                raise CompilerBug(
+                    f"the gradient of {node.op} is {part.type} for an operand {x.type}"
+                )
             cotangents[x] = cotangents[x] + part if x in cotangents else part

@@ -95,6 +95,7 @@ class Op:
     kind: ClassVar[str] = "compute"
     label: str = ""
     storage: Any = None
+    is_input: ClassVar[bool] = False
     number: Any = None  # the value of a constant, which rewrites see through broadcasting
 
     # Any, so that a subclass may name its operands
@@ -128,6 +129,11 @@ class Op:
 
         The result starts as input 0; the updates are the last input.
         """
+        raise NotImplementedError
+
+    @property
+    def combine(self) -> str:
+        """The scalar function that an op of kind "reduce" folds its ``axes`` by."""
         raise NotImplementedError
 
     def cost(self, y: TensorType, *xs: Any, **_: Any) -> Any:

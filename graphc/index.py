@@ -63,10 +63,13 @@ def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
 
 
 def _recombined(terms: Mapping[Expr, int]) -> Expr | None:
-    """The sum with ``(x % n) * c + (x // n) * (n * c)`` written ``x * c``; None when it has none."""
+    """The sum with ``(x % n) * c + (x // n) * (n * c)`` written ``x * c``, if there is one."""
     for atom, c in terms.items():
-        if isinstance(atom, Apply) and atom.function == "remainder" and isinstance(atom.args[1], Lit):
-            x, n = atom.args[0], int(atom.args[1].value)
+        if isinstance(atom, Apply) and atom.function == "remainder":
+            x, divisor = atom.args
+            n = int(divisor.value) if isinstance(divisor, Lit) else 0
+            if n <= 0:
+                continue
             quotient = _divide(x, n, 0, "floor_divide")
             if terms.get(quotient) == n * c:
                 rest = {t: k for t, k in terms.items() if t not in (atom, quotient)}
@@ -131,7 +134,7 @@ def _divide(a: Expr | int, b: Expr | int, keep: int, function: str) -> Expr:
     whole = _simplest({t: c // n for t, c in index.terms if c % n == 0}, index.constant // n)
     rest = _simplest({t: c for t, c in index.terms if c % n}, index.constant % n)
     reach = bounds(rest)
-    if reach is not None and 0 <= reach[0] and reach[1] < n:
+    if reach is not None and reach[0] >= 0 and reach[1] < n:
         return rest if keep else whole
     if keep:
         return _applied("remainder", rest, n)

@@ -1,7 +1,8 @@
 """The NumPy interpreter: walks the graph and evaluates each op, the oracle of every other backend.
 
-Comes in: a graph with static sizes. Goes out: an executable that calls `Op.eval` node by node and forgets a value after
-its last reader. A separate backend because its speed does not matter and its clarity does.
+Comes in: a graph with static sizes. Goes out: an executable that calls `Op.eval` node by node and
+forgets a value after its last reader. A separate backend because its speed does not matter and its
+clarity does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Interpreter:
             node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """Evaluate; ``arrays`` follow ``graph.inputs``. Returns the outputs and applies the updates."""
+        """Evaluate; ``arrays`` follow ``graph.inputs``. Returns the outputs and applies the
+        updates.
+        """
         values = dict(zip(self.graph.inputs, arrays, strict=True))
         for node, dead in zip(self.order, self.dead_after, strict=True):
             if node not in values:
@@ -66,7 +69,9 @@ def evaluate(node: Node, arrays: Sequence[Array]) -> Array:
 
 
 def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:
-    """Evaluate ``graph`` and raise `UserError` GC0307 at the first node that makes a nan out of none."""
+    """Evaluate ``graph`` and raise `UserError` GC0307 at the first node that makes a nan out of
+    none.
+    """
     values = dict(zip(graph.inputs, arrays, strict=True))
     for node in (*graph.inputs, *toposort(graph.roots)):
         if node not in values:

@@ -1,7 +1,8 @@
 """The one native call of an executable: a loop over its steps.
 
-Comes in: a table of steps in memory. Goes out: every kernel run, in order. It is native code so that a call crosses
-from Python once, and a table rather than generated code so that it is compiled once for all programs.
+Comes in: a table of steps in memory. Goes out: every kernel run, in order. It is native code so
+that a call crosses from Python once, and a table rather than generated code so that it is compiled
+once for all programs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Driver = Callable[[int, int, int, int], None]
 
 @functools.cache
 def driver() -> Driver:
-    """``run(steps, count, pool, parallel_for)``: calls each step's function, through the pool if grain < extent."""
+    """``run(steps, count, pool, parallel_for)``: calls each step's function, through the pool if
+    grain < extent.
+    """
     module = Module()
     f = module.function(
         "graphc_run", [("ptr", "steps"), ("i64", "count"), ("ptr", "pool"), ("ptr", "parallel")]

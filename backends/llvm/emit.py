@@ -1,11 +1,12 @@
 """From loops to LLVM IR.
 
-Comes in: the phases of a kernel (`schedule`). Goes out: a module with one function per phase and what its caller must
-know. A separate step because every decision has been made: this file only says how each statement is spelled.
+Comes in: the phases of a kernel (`schedule`). Goes out: a module with one function per phase and
+what its caller must know. A separate step because every decision has been made: this file only says
+how each statement is spelled.
 
-Calling convention of a phase: ``void phase(ptr slots, i64 low, i64 high)``. ``slots`` is a table of addresses of
-pointers, one per buffer in order of `Interface.buffers`, then the address of the fault cell. ``low`` and ``high``
-bound the phase's top loop.
+Calling convention of a phase: ``void phase(ptr slots, i64 low, i64 high)``. ``slots`` is a table of
+addresses of pointers, one per buffer in order of `Interface.buffers`, then the address of the fault
+cell. ``low`` and ``high`` bound the phase's top loop.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def shared_extent(group: Sequence[Statement]) -> int:
     independent = isinstance(last, Loop) and last.kind in ("parallel", "vector")
     if independent and all(isinstance(s, Define) for s in lead):
         assert isinstance(last, Loop)
-        accumulates = any(isinstance(s, Accumulate) and s.local in _defined(lead) for s in statements((last,)))
+        accumulates = any(
+            isinstance(s, Accumulate) and s.local in _defined(lead) for s in statements((last,))
+        )
         return 0 if accumulates else last.iter.extent
     return 0
 
@@ -111,7 +114,9 @@ def work(body: Sequence[Statement]) -> float:
             inner = work(statement.body) * statement.iter.extent
             total += inner / 8 if statement.kind == "vector" else inner
         else:
-            total += 1 + sum(isinstance(e, Apply | Load) for x in expressions(statement) for e in walk(x))
+            total += 1 + sum(
+                isinstance(e, Apply | Load) for x in expressions(statement) for e in walk(x)
+            )
     return total
 
 
@@ -120,7 +125,9 @@ SHARE_ABOVE = 60_000
 
 
 def grain(group: Sequence[Statement]) -> int:
-    """Iterations of the shared loop that one thread takes at a time; the whole extent when sharing does not pay."""
+    """Iterations of the shared loop that one thread takes at a time; the whole extent when sharing
+    does not pay.
+    """
     extent = shared_extent(group)
     total = work(group)
     if extent == 0 or total < SHARE_ABOVE:

@@ -1,7 +1,8 @@
-"""A program ready to run natively: compiled kernels, memory, and the table of steps that the driver walks.
+"""A program ready to run natively: compiled kernels, memory, and the table of steps that the driver
+walks.
 
-Comes in: a `Program`. Goes out: an object with ``run``. Kernels with one loop text are compiled once, in this program
-and, through the disk cache, in every later one.
+Comes in: a `Program`. Goes out: an object with ``run``. Kernels with one loop text are compiled
+once, in this program and, through the disk cache, in every later one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ctypes
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ _LOCK = threading.Lock()
 
 
 def compile_kernel(kernel: Kernel) -> Compiled:
-    """Schedule, emit and link a kernel, or find one with the same loops in the process or on disk."""
+    """Schedule, emit and link a kernel, or find one with equal loops in the process or on disk."""
     loops = schedule(kernel, host())
     names = Names()
     text = loops_text(loops, names)
@@ -69,7 +70,9 @@ def compile_kernel(kernel: Kernel) -> Compiled:
 
 
 class Executable:
-    """Runs a program. Calls from several threads are safe; they take turns, because they share one arena."""
+    """Runs a program. Calls from several threads are safe; they take turns, because they share one
+    arena.
+    """
 
     TEXTS = ("loops", "llvm", "asm")
 
@@ -81,7 +84,9 @@ class Executable:
         self.driver, self.pool = driver(), pool()
 
     def _lay_out(self) -> None:
-        """Slots (one pointer per buffer), slot tables (one per kernel) and steps, all in memory that stays put."""
+        """Slots (one pointer per buffer), slot tables (one per kernel) and steps, all in memory
+        that stays put.
+        """
         program = self.program
         buffers = list(dict.fromkeys(b for c in self.compiled for b in c.interface.buffers))
         self.slots = (ctypes.c_void_p * max(len(buffers), 1))()
@@ -104,7 +109,9 @@ class Executable:
         self.faults = np.zeros(max(len(self.compiled), 1), np.int64)
         self._write_steps(first)
         self.input_slots = [self.slot_of.get(b) for b in program.inputs]
-        self.output_slots = [(self.slot_of[b], b.shape, b.type.dtype.numpy) for b in program.outputs]
+        self.output_slots = [
+            (self.slot_of[b], b.shape, b.type.dtype.numpy) for b in program.outputs
+        ]
         self.has_faults = any(c.interface.owners for c in self.compiled)
 
     def _write_steps(self, first: int) -> None:
@@ -116,7 +123,9 @@ class Executable:
                 *places, self.faults.ctypes.data + 8 * number
             )
             self.tables.append(table)
-            for address, extent, size in zip(compiled.addresses, code.extents, code.grains, strict=True):
+            for address, extent, size in zip(
+                compiled.addresses, code.extents, code.grains, strict=True
+            ):
                 steps += [address, ctypes.addressof(table), max(extent, 1), size]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
         self.count = len(steps) // STEP
@@ -148,7 +157,9 @@ class Executable:
         self.driver(start, count, self.pool.state, self.pool.parallel_for)
 
     def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
-        """The median seconds of each kernel, run one after another ``repeats`` times; updates are applied."""
+        """The median seconds of each kernel, run one after another ``repeats`` times; updates are
+        applied.
+        """
         phases = [len(c.addresses) for c in self.compiled]
         seconds = np.zeros((repeats, len(phases)))
         with self.lock:
@@ -168,14 +179,16 @@ class Executable:
         step = int(np.flatnonzero(self.faults)[0])
         owner = self.compiled[step].interface.owners[int(self.faults[step]) - 1]
         self.faults[:] = 0
-        error = UserError("GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in")
+        error = UserError(
+            "GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in"
+        )
         nodes = self.program.kernels[step].nodes
         node = next((n for n in nodes if n.op is owner), nodes[-1])
         return error.located(str(node.site))
 
     def source(self, level: str, kernel: int | None = None) -> str:
         """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
-        makers = {
+        makers: dict[str, Callable[[Compiled], str]] = {
             "loops": lambda c: loops_text(c.loops),
             "llvm": lambda c: c.ir,
             "asm": lambda c: jit.assembly(c.ir),

@@ -1,7 +1,7 @@
 """Scalar expressions of the loop language as LLVM values, one lane or many at a time.
 
-Comes in: an expression, inside or outside a vector loop. Goes out: its value. A separate step from the statements
-(`writer`) because an expression never changes what is in memory or in a local.
+Comes in: an expression, inside or outside a vector loop. Goes out: its value. A separate step from
+the statements (`writer`) because an expression never changes what is in memory or in a local.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from graphc.loops.ir import Local
 
 @dataclass
 class Lanes:
-    """The open vector loop: its iterator, how many lanes, the active ones (None: all), the first lane's index."""
+    """The open vector loop: its iterator, how many lanes, the active ones (None: all), the first
+    lane's index.
+    """
 
     iter: Iter
     count: int
@@ -67,7 +69,8 @@ class Expressions:
         return self.values[e]
 
     def sum(self, terms: Sequence[tuple[Expr, int]], constant: int) -> Value:
-        scalars, vectors = [self.f.constant(constant, "i64")], []
+        scalars: list[Value] = [self.f.constant(constant, "i64")]
+        vectors: list[Value] = []
         for atom, coefficient in terms:
             part = self.as_index(self.value(atom)) * coefficient
             (vectors if part.lanes else scalars).append(part)
@@ -88,9 +91,12 @@ class Expressions:
         return self.call(function, args[-1], [self.value(a) for a in args])
 
     def divide_counter(self, function: str, args: Sequence[Expr]) -> Value:
-        """Division of an index that is never negative; in 32 bits where it fits, which lanes do far faster."""
+        """Division of an index that is never negative; in 32 bits where it fits, which lanes do far
+        faster.
+        """
         reach = bounds(args[0])
-        assert isinstance(args[1], Lit) and reach is not None
+        assert isinstance(args[1], Lit)
+        assert reach is not None
         x = self.value(args[0])
         if x.lanes and reach[1] < 1 << 31:
             x = x.convert("trunc", "i32")
@@ -100,13 +106,17 @@ class Expressions:
     def call(self, function: str, like: Expr, values: Sequence[Value]) -> Value:
         """A scalar function of values; a scalar beside a vector is spread over its lanes."""
         lanes = max(v.lanes for v in values)
-        return SPELLING[function](self.f, like.dtype, *(v.spread(lanes) if lanes else v for v in values))
+        return SPELLING[function](
+            self.f, like.dtype, *(v.spread(lanes) if lanes else v for v in values)
+        )
 
     def select(self, e: Select) -> Value:
         condition = self.value(e.condition)
         if not condition.lanes:
             return self.f.either(
-                condition, lambda: self.wide(self.value(e.chosen)), lambda: self.wide(self.value(e.other))
+                condition,
+                lambda: self.wide(self.value(e.chosen)),
+                lambda: self.wide(self.value(e.other)),
             )
         with self.guarded(condition):
             chosen = self.value(e.chosen)
@@ -135,9 +145,11 @@ class Expressions:
             self.f.store(self.f.constant(number + 1, "i64"), self.fault)
         return inside.select(index, index.constant(0))
 
-    # Memory --------------------------------------------------------------------------------------------------------
+    # Memory ---------------------------------------------------------------------------------------
     def offset(self, buffer: Buffer, index: tuple[Expr, ...]) -> tuple[Value, int | None]:
-        """The offset of an access and its step from lane to lane (None: lanes hold offsets of their own)."""
+        """The offset of an access and its step from lane to lane (None: lanes hold offsets of their
+        own).
+        """
         flat = flat_index(buffer, index)
         if self.lanes is None:
             return self.value(flat), 0
@@ -153,7 +165,7 @@ class Expressions:
         """Whether an offset uses a value that differs from lane to lane."""
         atoms = [atom for atom, _ in affine(flat).terms]
         return any(
-            isinstance(e, Local) and self.values[e].lanes or isinstance(e, Load)
+            (isinstance(e, Local) and self.values[e].lanes) or isinstance(e, Load)
             for e in walk(*atoms)
         )
 
@@ -180,4 +192,6 @@ class Expressions:
 
 def _divides_counter(args: Sequence[Expr]) -> bool:
     reach = bounds(args[0])
-    return isinstance(args[1], Lit) and int(args[1].value) > 0 and reach is not None and reach[0] >= 0
+    return (
+        isinstance(args[1], Lit) and int(args[1].value) > 0 and reach is not None and reach[0] >= 0
+    )

@@ -1,17 +1,19 @@
 """The order of a kernel's loops on a CPU: which index fills the lanes, which one the threads share.
 
-Comes in: a kernel. Goes out: loops, each top-level statement of which is one phase: threads share the iterations of a
-"parallel" or "vector" loop, anything else runs on one thread. A separate step because the choice is made from the
-kernel's access pattern alone and can be printed before any code exists.
+Comes in: a kernel. Goes out: loops, each top-level statement of which is one phase: threads share
+the iterations of a "parallel" or "vector" loop, anything else runs on one thread. A separate step
+because the choice is made from the kernel's access pattern alone and can be printed before any code
+exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from graphc.backends.llvm.machine import Machine
-from graphc.backends.llvm.tile import tiled
+from graphc.backends.llvm.tile_loops import tiled
 from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Load, Reduce, substitute, walk
 from graphc.index import flat_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
@@ -23,7 +25,9 @@ Rewrite = Callable[[Expr], Expr | None]
 
 
 def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
-    """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for the rest."""
+    """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for
+    the rest.
+    """
     kernel = collapse(flatten(kernel))
     tiles = tiled(kernel, machine)
     if tiles is not None:
@@ -40,7 +44,7 @@ def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
     return nest(kernel, outer, kinds)
 
 
-# One offset per access --------------------------------------------------------------------------------------------
+# One offset per access ----------------------------------------------------------------------------
 def map_kernel(kernel: Kernel, rewrite: Rewrite) -> Kernel:
     """The kernel with every index and value rewritten; shared expressions stay shared."""
     cache: dict[int, tuple[Expr, Expr]] = {}
@@ -63,9 +67,7 @@ def map_kernel(kernel: Kernel, rewrite: Rewrite) -> Kernel:
     return replace(kernel, stages=stages)
 
 
-def _substitute_all(
-    expr: Expr, rewrite: Rewrite, cache: dict[int, tuple[Expr, Expr]]
-) -> Expr:
+def _substitute_all(expr: Expr, rewrite: Rewrite, cache: dict[int, tuple[Expr, Expr]]) -> Expr:
     def known_or_new(e: Expr) -> Expr | None:
         if id(e) in cache:
             return cache[id(e)][1]
@@ -84,7 +86,10 @@ def flatten(kernel: Kernel) -> Kernel:
 
     kernel = map_kernel(kernel, flat)
     stages = tuple(
-        Stage(stage.iters, tuple(replace(s, index=(flat_index(s.buffer, s.index),)) for s in stage.stores))
+        Stage(
+            stage.iters,
+            tuple(replace(s, index=(flat_index(s.buffer, s.index),)) for s in stage.stores),
+        )
         for stage in kernel.stages
     )
     return replace(kernel, stages=stages)
@@ -104,7 +109,8 @@ def collapse(kernel: Kernel) -> Kernel:
     while not done:
         done = True
         for sequence in (kernel.iters, *(s.iters for s in kernel.stages)):
-            pair = next((p for p in zip(sequence, sequence[1:]) if _move_together(kernel, *p)), None)
+            pairs = (p for p in pairwise(sequence) if _move_together(kernel, *p))
+            pair = next(pairs, None)
             if pair is not None:
                 kernel, done = _merged(kernel, *pair), False
                 break
@@ -142,9 +148,11 @@ def _merged(kernel: Kernel, slow: Iter, fast: Iter) -> Kernel:
     return Kernel(merged(kernel.iters), stages, kernel.nodes)
 
 
-# The lanes --------------------------------------------------------------------------------------------------------
+# The lanes ----------------------------------------------------------------------------------------
 def vector_index(kernel: Kernel) -> Iter | None:
-    """The index whose neighbours lie next to each other in memory most often; None when every choice gathers."""
+    """The index whose neighbours lie next to each other in memory most often; None when every
+    choice gathers.
+    """
     candidates = [*reversed([i for s in kernel.stages for i in s.iters]), *reversed(kernel.iters)]
     candidates += reversed(list(_reduced(kernel)))
     if any(s.buffer.scope == "row" and s.buffer.shape for s in kernel.stores):
@@ -188,7 +196,9 @@ def _reduced(kernel: Kernel) -> Iterable[Iter]:
 
 
 def _score(kernel: Kernel, iterator: Iter) -> float:
-    """How many accesses are contiguous along ``iterator``, less those that are scattered; short loops count less."""
+    """How many accesses are contiguous along ``iterator``, less those that are scattered; short
+    loops count less.
+    """
     total = 0.0
     for access, offset in offsets(kernel):
         step = stride(offset, iterator)
@@ -200,5 +210,3 @@ def _score(kernel: Kernel, iterator: Iter) -> float:
         elif step:
             total -= 1.5 * weight
     return total * min(1.0, iterator.extent / 8)
-
-

@@ -28,7 +28,7 @@ def is_transposing(loop: Loop) -> bool:
 
 
 def transposing_copy(writer: Expressions, loop: Loop, low: Value, high: Value) -> None:
-    """Write the two loops; ``loop`` runs from ``low`` to ``high``, the inner one over its extent."""
+    """Write the two loops; the outer one runs from ``low`` to ``high``."""
     inner = loop.body[0]
     put = inner.body[0] if isinstance(inner, Loop) else None
     if not isinstance(inner, Loop) or not isinstance(put, Put) or not isinstance(put.value, Load):

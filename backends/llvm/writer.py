@@ -1,7 +1,7 @@
 """Statements of the loop language as LLVM code: locals, stores, loops, vector loops.
 
-Comes in: the statements of one phase. Goes out: code in the emitter. Vector loops are written twice, once for whole
-vectors and once for the rest under a mask, with the same statements.
+Comes in: the statements of one phase. Goes out: code in the emitter. Vector loops are written
+twice, once for whole vectors and once for the rest under a mask, with the same statements.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Writer(Expressions):
         super().__init__(f, memory, fault, owners)
         self.folding: frozenset[Local] = frozenset()  # accumulators with partial results per lane
 
-    # Statements ----------------------------------------------------------------------------------------------------
+    # Statements -----------------------------------------------------------------------------------
     def body(self, body: Sequence[Statement]) -> None:
         for statement in body:
             match statement:
@@ -60,7 +60,9 @@ class Writer(Expressions):
                     raise CompilerBug(f"the CPU has no {type(statement).__name__}")
 
     def accumulate(self, statement: Accumulate) -> None:
-        """Fold a value in. A product is added by a fused multiply-add: a sum has no order to keep anyway."""
+        """Fold a value in. A product is added by a fused multiply-add: a sum has no order to keep
+        anyway.
+        """
         local, function, e = statement.local, statement.function, statement.value
         total = self.values[local]
         tail = self.lanes.mask if self.lanes and local in self.folding else None
@@ -94,7 +96,7 @@ class Writer(Expressions):
         inside = dict.fromkeys(s.local for s in statements((loop,)) if isinstance(s, Accumulate))
         return [local for local in inside if local in self.values]
 
-    # Vector loops --------------------------------------------------------------------------------------------------
+    # Vector loops ---------------------------------------------------------------------------------
     def vector_loop(self, loop: Loop, low: Value, high: Value) -> None:
         """Whole vectors first, then what is left under a mask."""
         narrow = self.width(loop)
@@ -140,17 +142,22 @@ class Writer(Expressions):
         sizes = [4]
         for statement in statements((loop,)):
             sizes += [
-                e.dtype.bytes for x in expressions(statement) for e in walk(x) if isinstance(e, Load | Apply)
+                e.dtype.bytes
+                for x in expressions(statement)
+                for e in walk(x)
+                if isinstance(e, Load | Apply)
             ]
         return max(2, bytes_ // min(8, max(sizes)))
 
-    # Stores --------------------------------------------------------------------------------------------------------
+    # Stores ---------------------------------------------------------------------------------------
     def put(self, put: Put) -> None:
         value, pointer = self.value(put.value), self.memory[put.buffer]
         offset, step = self.offset(put.buffer, put.index)
         base = base_of(put.buffer.type.dtype)
         if put.combine:
-            value = self.call(put.combine, put.value, [self.read(pointer, offset, step, base), value])
+            value = self.call(
+                put.combine, put.value, [self.read(pointer, offset, step, base), value]
+            )
         if self.lanes is None or (step == 0 and value.lanes == 0):
             self.f.store(value, pointer.element(offset, base))
         elif step == 1:

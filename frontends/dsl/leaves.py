@@ -84,8 +84,8 @@ def dim(name: str) -> Dim:
 
 
 def is_input(node: Node) -> bool:
-    """Whether `input` made it: a leaf with a name and nothing stored."""
-    return node.op.kind == "leaf" and node.op.storage is None and bool(node.op.label)
+    """Whether `input` made it."""
+    return node.op.is_input
 
 
 def value(parameter: Tensor) -> Any:

@@ -1,13 +1,14 @@
 """Fusion: which nodes share a kernel, and which need memory.
 
-Comes in: a graph with static sizes. Goes out: groups of nodes, numbered so that the numbers are a valid schedule, and
-for every edge between groups the reason why it was not fused. A separate step because the decision is made on graph
-nodes and only then written down as kernels (`lower`).
+Comes in: a graph with static sizes. Goes out: groups of nodes, numbered so that the numbers are a
+valid schedule, and for every edge between groups the reason why it was not fused. A separate step
+because the decision is made on graph nodes and only then written down as kernels (`lower`).
 
-The rule: nodes are visited in execution order. A pointwise node joins the highest-numbered group among its producers
-if it reads that group's members at its own index; a reduction joins when its input runs over the group's whole space,
-which splits that space into outer and inner indices; everything else opens a group. A group only ever gets later
-nodes, so no cycle can arise. "Its own index" is decided on row-major offsets, so a reshape does not stand in the way.
+The rule: nodes are visited in execution order. A pointwise node joins the highest-numbered group
+among its producers if it reads that group's members at its own index; a reduction joins when its
+input runs over the group's whole space, which splits that space into outer and inner indices;
+everything else opens a group. A group only ever gets later nodes, so no cycle can arise. "Its own
+index" is decided on row-major offsets, so a reshape does not stand in the way.
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ from graphc.scalars import SCALARS
 MEMBERS = 64
 """Nodes in one kernel at most: bounds registers and compile time."""
 CHEAP = 4
-"""A chain of operations this cheap that reads one tensor is repeated by its readers rather than stored."""
+"""A chain of operations this cheap that reads one tensor is repeated by its readers rather than
+stored.
+"""
 FEW_ROWS, LARGE = 8, 1 << 16
 """A space this large with fewer rows than this is not reduced by rows: threads would idle."""
 
 
 @dataclass(eq=False)
 class Group:
-    """A kernel being formed over the index space ``shape``, of which the axes ``inner`` are walked per outer point.
+    """A kernel being formed over the index space ``shape``, of which the axes ``inner`` are walked
+    per outer point.
 
-    ``stages`` maps a member to its stage: even stages run over the inner indices, odd ones once per outer point.
+    ``stages`` maps a member to its stage: even stages run over the inner indices, odd ones once per
+    outer point.
     """
 
     number: int
@@ -84,7 +89,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Fusion:
-    """The decision: groups in schedule order, the members' group, candidate buffers, and what was refused."""
+    """The decision: groups in schedule order, the members' group, candidate buffers, and what was
+    refused.
+    """
 
     groups: tuple[Group, ...]
     home: dict[Node, Group]
@@ -118,9 +125,7 @@ class _Fuser:
                 best.stages[node] = answer
                 self.home[node] = best
                 return
-            self.refusals += [
-                Refusal(p, node, answer) for p in producers if self.home[p] is best
-            ]
+            self.refusals += [Refusal(p, node, answer) for p in producers if self.home[p] is best]
         self.open(node)
 
     def open(self, node: Node) -> None:
@@ -139,7 +144,7 @@ class _Fuser:
         return [(self.owner[x.buffer], x) for x in loads(expr)]
 
     def producers(self, node: Node) -> list[Node]:
-        """The computed nodes whose memory ``node`` reads, found by walking up through free nodes."""
+        """The computed nodes whose memory ``node`` reads, by way of free nodes."""
         found: dict[Node, None] = {}
         stack = list(reversed(node.inputs))
         while stack:
@@ -150,7 +155,7 @@ class _Fuser:
                 stack.extend(reversed(x.inputs))
         return list(found)
 
-    # Joining: the stage to join at, or the reason not to -----------------------------------------------------------
+    # Joining: the stage to join at, or the reason not to ------------------------------------------
     def join(self, node: Node, group: Group) -> int | str:
         if group.kind == "scatter":
             return "a scatter must finish before its result is read"
@@ -218,9 +223,11 @@ def reduction_body(tracer: Tracer, node: Node, group: Group) -> Expr:
     return substitute(expr.body, lambda e: new.get(e))  # type: ignore[call-overload]
 
 
-# Which nodes may have memory --------------------------------------------------------------------------------------
+# Which nodes may have memory ----------------------------------------------------------------------
 def memory_candidates(order: list[Node], roots: set[Node]) -> set[Node]:
-    """The nodes that are computed once and, unless fused away, stored: all but leaves, free nodes and cheap repeats."""
+    """The nodes that are computed once and, unless fused away, stored: all but leaves, free nodes
+    and cheap repeats.
+    """
     cheap = _cheap_chains(order)
     reading = readers(order)
     wanted: set[Node] = set()  # read by something that needs whole tensors in memory
@@ -240,7 +247,9 @@ def _is_hard(reader: Node) -> bool:
 
 
 def _cheap_chains(order: Iterable[Node]) -> set[Node]:
-    """Pointwise nodes whose whole chain costs little and starts from at most one tensor (and any numbers)."""
+    """Pointwise nodes whose whole chain costs little and starts from at most one tensor (and any
+    numbers).
+    """
     price: dict[Node, int] = {}
     sources: dict[Node, frozenset[Node]] = {}
     cheap: set[Node] = set()
@@ -275,5 +284,5 @@ def _too_deep(order: Iterable[Node], real: set[Node]) -> set[Node]:
 
 
 def fuse(graph: Graph) -> Fusion:
-    """Decide the kernels of ``graph``, whose sizes are static and whose roots are computed nodes."""
+    """Decide the kernels of a graph with static sizes whose roots are computed nodes."""
     return _Fuser(graph).run()

@@ -1,8 +1,9 @@
 """The data of the kernel language.
 
-A kernel is a space of outer indices and a list of stages. At every point of the outer space the stages run one after
-another; a stage runs over its own inner indices, stores values and accumulates reductions, and a later stage may read
-what an earlier one left at the same outer point. Softmax is one kernel of three stages.
+A kernel is a space of outer indices and a list of stages. At every point of the outer space the
+stages run one after another; a stage runs over its own inner indices, stores values and accumulates
+reductions, and a later stage may read what an earlier one left at the same outer point. Softmax is
+one kernel of three stages.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from graphc.graph import Graph, Node
 
 @dataclass(frozen=True)
 class Store:
-    """``buffer[index] = value``, or with ``combine``: fold ``value`` into it by that scalar function.
+    """``buffer[index] = value``, or with ``combine``: fold ``value`` into it by that scalar
+    function.
 
-    Accumulating into a "row" buffer starts from the function's identity at every outer point; accumulating into a
-    global buffer (a scatter) adds to what is there.
+    Accumulating into a "row" buffer starts from the function's identity at every outer point;
+    accumulating into a global buffer (a scatter) adds to what is there.
     """
 
     buffer: Buffer
@@ -39,7 +41,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Kernel:
-    """``stages`` in order, for every value of ``iters``. ``nodes`` are the graph nodes it computes (provenance)."""
+    """``stages`` in order, for every value of ``iters``. ``nodes`` are the graph nodes it computes
+    (provenance).
+    """
 
     iters: tuple[Iter, ...]
     stages: tuple[Stage, ...]
@@ -84,9 +88,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where temporaries live in the arena: byte offsets, and the figures that say how good the plan is.
+    """Where temporaries live in the arena: byte offsets, and the figures that say how good the plan
+    is.
 
-    ``total_bytes`` is what every temporary on its own would take, ``peak_bytes`` the most that is live at once.
+    ``total_bytes`` is what every temporary on its own would take, ``peak_bytes`` the most that is
+    live at once.
     """
 
     offsets: dict[Buffer, int]
@@ -97,9 +103,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Program:
-    """Everything a backend needs to run ``graph``: kernels in order and where each buffer comes from.
+    """Everything a backend needs to run ``graph``: kernels in order and where each buffer comes
+    from.
 
-    ``leaves`` are the parameters and tables that kernels touch, ``owners`` the node each buffer holds.
+    ``leaves`` are the parameters and tables that kernels touch, ``owners`` the node each buffer
+    holds.
     """
 
     graph: Graph

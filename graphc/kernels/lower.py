@@ -1,8 +1,8 @@
 """Lowering: from fused groups of nodes to kernels.
 
-Comes in: a graph with static sizes. Goes out: a `Program`. Members of one stage are substituted into each other; what
-a later stage needs is kept per outer point ("row" buffers), repeated when that is cheaper, or read back from the
-result just stored.
+Comes in: a graph with static sizes. Goes out: a `Program`. Members of one stage are substituted
+into each other; what a later stage needs is kept per outer point ("row" buffers), repeated when
+that is cheaper, or read back from the result just stored.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def lower(graph: Graph) -> Program:
 
 
 def with_memory_for_roots(graph: Graph) -> Graph:
-    """Every output and every new parameter value as a computed node of its own, by copies where it is not."""
+    """Every output and every new parameter value as a computed node of its own, by copies where it
+    is not.
+    """
     taken: set[Node] = set()
 
     def own(node: Node) -> Node:
@@ -123,7 +125,8 @@ def _stored(graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Lo
 def _update_in_place(
     graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]
 ) -> tuple[dict[Buffer, Buffer], list[Kernel]]:
-    """Where new parameter values go: straight into the parameter if no one reads the old value later, else by a copy.
+    """Where new parameter values go: straight into the parameter if no one reads the old value
+    later, else by a copy.
 
     Returns candidate buffer -> parameter memory, and the copies to run last.
     """
@@ -149,9 +152,7 @@ def _old_value_is_done(
     for other in fusion.groups[group.number :]:
         for node, load in reads[other]:
             here = other is group and load.index == place
-            if load.buffer is memory and not (
-                here and group.stages[node] <= group.stages[value]
-            ):
+            if load.buffer is memory and not (here and group.stages[node] <= group.stages[value]):
                 return False
     return True
 
@@ -196,11 +197,11 @@ class _Writer:
         return [Kernel(outer, stages, tuple(group.stages))]
 
     def write(self, node: Node) -> None:
-        """Emit the stores of one member: its accumulation, its value per outer point, its memory."""
+        """Emit the stores of one member: its accumulation, and its memory."""
         stage, value = self.group.stages[node], self.final[node]
         if node.op.kind == "reduce":
             row = self.row(node)
-            self.put(stage, Store(row, (), cast(value, row.type.dtype), node.op.function.name))
+            self.put(stage, Store(row, (), cast(value, row.type.dtype), node.op.combine))
             stage, value = stage + 1, self.total(node)
         if node in self.stored:
             self.put(stage, Store(self.memory(node), self.group.index_of(node), value))
@@ -273,7 +274,9 @@ def _iters(index: Iterable[Expr]) -> tuple[Iter, ...]:
 
 
 def _price(expr: Expr) -> int:
-    """The price of computing a value again: its functions, and one per load; reductions are never repeated."""
+    """The price of computing a value again: its functions, and one per load; reductions are never
+    repeated.
+    """
     total = 0
     for e in walk(expr):
         if isinstance(e, Reduce):

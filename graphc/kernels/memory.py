@@ -1,7 +1,7 @@
 """The memory plan: one arena for all temporaries.
 
-Comes in: kernels in order. Goes out: an offset per temporary. A separate step because it needs the whole schedule: a
-place is free again after the last kernel that reads it.
+Comes in: kernels in order. Goes out: an offset per temporary. A separate step because it needs the
+whole schedule: a place is free again after the last kernel that reads it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ ALIGNMENT = 64
 
 
 def plan(kernels: Sequence[Kernel], outside: set[Buffer]) -> Plan:
-    """Offsets for every buffer the kernels write that is not ``outside`` (inputs, parameters, outputs).
+    """Offsets for every buffer the kernels write that is not ``outside`` (inputs, parameters,
+    outputs).
 
-    First fit in schedule order (Knuth, The Art of Computer Programming, vol. 1, 2.5): a buffer takes the lowest gap
-    that holds it and gives it back after the last kernel that uses it.
+    First fit in schedule order (Knuth, The Art of Computer Programming, vol. 1, 2.5): a buffer
+    takes the lowest gap that holds it and gives it back after the last kernel that uses it.
     """
     dying = _last_uses(kernels, outside)
     gaps = _Gaps()
@@ -52,7 +53,9 @@ def _last_uses(kernels: Sequence[Kernel], outside: set[Buffer]) -> list[list[Buf
 
 
 class _Gaps:
-    """The free places of an arena below ``top``, which grows when none fits: (start, size), sorted, never touching."""
+    """The free places of an arena below ``top``, which grows when none fits: (start, size), sorted,
+    never touching.
+    """
 
     def __init__(self) -> None:
         self.top = 0
@@ -64,7 +67,9 @@ class _Gaps:
                 self.free[k : k + 1] = [(start + size, room - size)] if room > size else []
                 return start
         start = self.top
-        if self.free and sum(self.free[-1]) == self.top:  # the last gap reaches the end: grow from there
+        if (
+            self.free and sum(self.free[-1]) == self.top
+        ):  # the last gap reaches the end: grow from there
             start = self.free.pop()[0]
         self.top = start + size
         return start

@@ -1,7 +1,8 @@
 """The value of a node at an index as one scalar expression: what lowering and fusion are made of.
 
-Comes in: a node and an index. Goes out: an expression whose loads name the nodes that have memory. A separate step
-because fusion asks "which elements would this read?" before it decides, and lowering asks again afterwards.
+Comes in: a node and an index. Goes out: an expression whose loads name the nodes that have memory.
+A separate step because fusion asks "which elements would this read?" before it decides, and
+lowering asks again afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from graphc.graph import Node
 from graphc.types import INT64, TensorType
 
 DEEP = 64
-"""Nodes substituted into each other at most this deep; the next one gets a buffer. Keeps expressions bounded."""
+"""Nodes substituted into each other at most this deep; the next one gets a buffer. Keeps
+expressions bounded.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Tracer:
         return self.loaded[key]
 
     def definition(self, node: Node, index: tuple[Expr, ...]) -> Expr:
-        """``node`` at ``index`` by its op's rule, even when it has a buffer. Equal requests share one expression."""
+        """``node`` at ``index`` by its op's rule, even when it has a buffer. Equal requests share
+        one expression.
+        """
         key = (node, index)
         if key not in self.known:
             self.known[key] = node.op.at(index, *(_Read(self, x) for x in node.inputs))

@@ -1,7 +1,7 @@
 """The meaning of loops, in plain Python: what every backend must agree with.
 
-Comes in: statements and memory. Goes out: the memory, changed. A separate step because it is a definition, not a way to
-run anything: one scalar at a time, checked at every access.
+Comes in: statements and memory. Goes out: the memory, changed. A separate step because it is a
+definition, not a way to run anything: one scalar at a time, checked at every access.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ Memory = MutableMapping[Buffer, Any]
 
 
 def interpret(body: tuple[Statement, ...], memory: Memory) -> None:
-    """Run ``body``. ``memory`` maps each global buffer to an array indexed by tuples; stores change it in place.
+    """Run ``body``. ``memory`` maps each global buffer to an array indexed by tuples; stores change
+    it in place.
 
-    Raises `UserError` GC0306 for an index from data that is out of bounds, `CompilerBug` for one of our own.
+    Raises `UserError` GC0306 for an index from data that is out of bounds, `CompilerBug` for one of
+    our own.
     """
     _run(body, memory, {})
 
@@ -89,37 +91,39 @@ def _place(
 def evaluate(expr: Expr, memory: Memory, values: Mapping[Expr, Any]) -> Any:
     """The value of an expression given its iterators and locals."""
     match expr:
-        case Iter() | Local():
+        case Iter():
+            return expr.dtype.numpy.type(values[expr])
+        case Local():
             return values[expr]
         case Lit(value, dtype):
             return dtype.numpy.type(value)
         case Affine(terms, constant):
-            return constant + sum(c * int(evaluate(a, memory, values)) for a, c in terms)
+            total = sum(c * int(evaluate(a, memory, values)) for a, c in terms)
+            return expr.dtype.numpy.type(constant + total)
         case Load(buffer, index):
             return memory[buffer][_place(buffer, index, memory, values)]
         case Select(condition, chosen, other):
             taken = chosen if evaluate(condition, memory, values) else other
             return evaluate(taken, memory, values)
         case Bounded(index, extent, owner):
-            return _checked(int(evaluate(index, memory, values)), extent, owner)
+            place = evaluate(index, memory, values)
+            return _checked(place, extent, owner)
         case Apply(function, args, _):
             return _call(function, [evaluate(a, memory, values) for a in args], expr)
     raise CompilerBug(f"loops cannot evaluate {type(expr).__name__}")
 
 
-def _checked(index: int, extent: int, owner: object) -> int:
+def _checked(index: Any, extent: int, owner: object) -> Any:
     if 0 <= index < extent:
         return index
     raise UserError("GC0306", f"{owner}: index {index} outside 0..{extent - 1}")
 
 
 def _call(function: str, args: list[Any], like: Expr) -> Any:
-    """A scalar function on NumPy scalars; the result has the dtype of the expression it stands for."""
+    """A scalar function on NumPy scalars; the result has the dtype of the expression."""
     target = like.dtype.numpy
     if function == "bitcast":
         return args[0].view(target)
     if function == "cast":
         return target.type(args[0].astype(target) if hasattr(args[0], "astype") else args[0])
-    if isinstance(args[0], int):
-        args = [target.type(a) for a in args]
     return target.type(SCALARS[function].numpy(*args))

@@ -1,8 +1,8 @@
 """The data of the loop language: loops with a kind, locals, stores.
 
-Loop kinds: "serial"; "parallel" (iterations are independent; threads share them); "vector" (lanes of one instruction);
-"unroll" (written out); "block" and "thread" (a GPU's grid and threads). "shared" buffers belong to a block and are
-synchronised by `Barrier`.
+Loop kinds: "serial"; "parallel" (iterations are independent; threads share them); "vector" (lanes
+of one instruction); "unroll" (written out); "block" and "thread" (a GPU's grid and threads).
+"shared" buffers belong to a block and are synchronised by `Barrier`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class Local(Expr):
 
 @dataclass(frozen=True)
 class Define:
-    """``local = value``, where ``local`` is new. An accumulator is defined once and folded into later."""
+    """``local = value``, where ``local`` is new. An accumulator is defined once and folded into
+    later.
+    """
 
     local: Local
     value: Expr
@@ -31,7 +33,9 @@ class Define:
 
 @dataclass(frozen=True)
 class Accumulate:
-    """``local = function(local, value)``. The function is associative: lanes may hold partial results."""
+    """``local = function(local, value)``. The function is associative: lanes may hold partial
+    results.
+    """
 
     local: Local
     function: str
@@ -40,7 +44,9 @@ class Accumulate:
 
 @dataclass(frozen=True)
 class Put:
-    """``buffer[index] = value``; with ``combine``, ``buffer[index] = combine(buffer[index], value)``."""
+    """``buffer[index] = value``; with ``combine``, ``buffer[index] = combine(buffer[index],
+    value)``.
+    """
 
     buffer: Buffer
     index: tuple[Expr, ...]
@@ -62,7 +68,9 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Loop:
-    """``body`` for every value of ``iter``, in the way ``kind`` says; ``lanes`` of a vector loop, 0: the target's."""
+    """``body`` for every value of ``iter``, in the way ``kind`` says; ``lanes`` of a vector loop,
+    0: the target's.
+    """
 
     iter: Iter
     kind: str

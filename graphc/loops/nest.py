@@ -1,10 +1,12 @@
-"""From a kernel to loops: an order for its indices, locals for what is used twice, loops for its reductions.
+"""From a kernel to loops: an order for its indices, locals for what is used twice, loops for its
+reductions.
 
-Comes in: a kernel, the order and kind of its loops. Goes out: statements whose meaning is the kernel's. A separate step
-because a schedule only chooses order and kinds; how values are shared between loop levels is settled here, once.
+Comes in: a kernel, the order and kind of its loops. Goes out: statements whose meaning is the
+kernel's. A separate step because a schedule only chooses order and kinds; how values are shared
+between loop levels is settled here, once.
 
-Within a stage all values at one index are computed before any is stored, so a parameter may be read and updated in the
-same stage.
+Within a stage all values at one index are computed before any is stored, so a parameter may be read
+and updated in the same stage.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from graphc.scalars import SCALARS, identity_of
 from graphc.types import DType
 
 TALL = 12
-"""Expressions higher than this are cut by a local: readable, and no walk over them recurses deep."""
+"""Expressions higher than this are cut by a local: readable, and no walk over them recurses deep.
+"""
 
 
 @dataclass(eq=False)
@@ -39,10 +42,11 @@ def nest(
     order: Sequence[Iter] | None = None,
     kinds: Mapping[Iter, str] | None = None,
 ) -> tuple[Statement, ...]:
-    """The loops of ``kernel``: outer iterators in ``order`` (default: as they stand), each of the kind given.
+    """The loops of ``kernel``: outer iterators in ``order`` (default: as they stand), each of the
+    kind given.
 
-    Outer loops default to "parallel" (to "serial" where a scatter makes iterations depend on each other), inner ones
-    to "serial".
+    Outer loops default to "parallel" (to "serial" where a scatter makes iterations depend on each
+    other), inner ones to "serial".
     """
     outer = tuple(order) if order is not None else kernel.iters
     default = "serial" if any(_is_scatter(s) for s in kernel.stores) else "parallel"
@@ -64,7 +68,8 @@ def identity(function: str, dtype: DType) -> Lit:
 
 
 class Nest:
-    """Loops under construction: `open` and `close` them, `define` locals, have `values` computed, append statements.
+    """Loops under construction: `open` and `close` them, `define` locals, have `values` computed,
+    append statements.
 
     `nest` is the plain use; schedules that tile drive it themselves.
     """
@@ -80,6 +85,12 @@ class Nest:
     def depth_now(self) -> int:
         """How many loops are open."""
         return len(self.blocks) - 1
+
+    @property
+    def never(self) -> int:
+        """The innermost open loop without iterations, or 0: its body may read what is not there."""
+        empty = (d for d, b in enumerate(self.blocks) if b.iter is not None and b.iter.extent == 0)
+        return max(empty, default=0)
 
     def open(self, iterator: Iter, kind: str, lanes: int = 0) -> None:
         """Begin a loop; what follows is its body."""
@@ -110,14 +121,16 @@ class Nest:
         self.depth_of[local] = depth
         return local
 
-    # Stages --------------------------------------------------------------------------------------------------------
+    # Stages ---------------------------------------------------------------------------------------
     def stage(self, stage: Stage) -> None:
         self.floor = len(self.blocks) - 1
         for store in stage.stores:
             self.make_room(store)
         for iterator in stage.iters:
             self.open(iterator, self.kinds.get(iterator, "serial"))
-        values = self.values([s.value for s in stage.stores] + [i for s in stage.stores for i in s.index])
+        values = self.values(
+            [s.value for s in stage.stores] + [i for s in stage.stores for i in s.index]
+        )
         index = iter(values[len(stage.stores) :])
         for store, value in zip(stage.stores, values, strict=False):
             place = tuple(next(index) for _ in store.index)
@@ -145,9 +158,11 @@ class Nest:
         else:
             self.accumulators[store.buffer] = self.define(value, len(self.blocks) - 1)
 
-    # Expressions ---------------------------------------------------------------------------------------------------
+    # Expressions ----------------------------------------------------------------------------------
     def values(self, roots: Sequence[Expr]) -> list[Expr]:
-        """The roots with shared and loop-invariant parts turned into locals, and reductions into loops."""
+        """The roots with shared and loop-invariant parts turned into locals, and reductions into
+        loops.
+        """
         order, uses = _schedule(roots)
         done: dict[int, Expr] = {}
         depth: dict[int, int] = {}
@@ -179,7 +194,7 @@ class Nest:
         """The outermost block in which ``e`` can be computed."""
         if e in self.depth_of if isinstance(e, Iter | Local) else False:
             return self.depth_of[e]
-        least = self.floor if isinstance(e, Load) else 0
+        least = max(self.never, self.floor if isinstance(e, Load) else 0)
         if isinstance(e, Reduce):
             return self.depth_of_reduction(e)
         return max([least, *(known[id(c)] for c in e.children)])
@@ -187,10 +202,12 @@ class Nest:
     def depth_of_reduction(self, e: Reduce) -> int:
         order, _ = _schedule([e.body])
         inside = [x for x in order if isinstance(x, Iter) and x not in e.iters]
-        return max([self.floor, *(self.depth_of.get(x, 0) for x in inside)])
+        return max([self.never, self.floor, *(self.depth_of.get(x, 0) for x in inside)])
 
     def reduce(self, e: Reduce, depth: int) -> Local:
-        """A loop nest that folds the body into an accumulator, in the block where its operands are known."""
+        """A loop nest that folds the body into an accumulator, in the block where its operands are
+        known.
+        """
         inner, self.blocks = self.blocks[depth + 1 :], self.blocks[: depth + 1]
         total = self.define(identity(e.function, e.dtype), depth)
         for iterator in e.iters:
@@ -211,10 +228,11 @@ def _is_work(e: Expr) -> bool:
 
 
 def _schedule(roots: Sequence[Expr]) -> tuple[list[Expr], Counter[int]]:
-    """The parts of ``roots`` in evaluation order, and how often each is used where it is surely evaluated.
+    """The parts of ``roots`` in evaluation order, and how often each is used where it is surely
+    evaluated.
 
-    Bodies of reductions are left out: they get blocks of their own. Parts that only a branch of a `Select` uses count
-    as unused, so they stay inside it.
+    Bodies of reductions are left out: they get blocks of their own. Parts that only a branch of a
+    `Select` uses count as unused, so they stay inside it.
     """
     order: list[Expr] = []
     uses: Counter[int] = Counter(id(root) for root in roots)
@@ -234,6 +252,3 @@ def _schedule(roots: Sequence[Expr]) -> tuple[list[Expr], Counter[int]]:
             sure = e.children[:1] if isinstance(e, Select) else e.children
             uses.update(id(c) for c in sure)
     return order, uses
-
-
-

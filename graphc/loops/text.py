@@ -1,7 +1,7 @@
 """Loops as text: stable under renaming, because every name is a number by position.
 
-Comes in: statements. Goes out: lines. It lives beside the language, not with the drawings, because the text is also
-what compiled code is cached under: two kernels with one text are one kernel.
+Comes in: statements. Goes out: lines. It lives beside the language, not with the drawings, because
+the text is also what compiled code is cached under: two kernels with one text are one kernel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Names:
             count = self.counts[kind]
             self.counts[kind] += 1
             round_, letter = divmod(count, len(_LETTERS))
-            name = _LETTERS[letter] + (str(round_) if round_ else "") if kind == "i" else f"{kind}{count}"
+            name = (
+                _LETTERS[letter] + (str(round_) if round_ else "")
+                if kind == "i"
+                else f"{kind}{count}"
+            )
             self.known[key] = name
         return self.known[key]
 

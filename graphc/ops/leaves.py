@@ -24,6 +24,7 @@ class Input(Op):
     """A value passed at every call. ``serial`` keeps two inputs of one name apart."""
 
     kind: ClassVar[str] = "leaf"
+    is_input: ClassVar[bool] = True
     label: str = field()
     type: TensorType
     serial: int = field(default=0, repr=False)

@@ -121,6 +121,10 @@ class Fold(Op):
     axes: tuple[int, ...]
 
     @property
+    def combine(self) -> str:
+        return self.function.name
+
+    @property
     def name(self) -> str:
         return _NAMES[self.function.name]
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from graphc.graph import Node
 from graphc.rewrite.pattern import Bindings, Head, Variable, number_of
-from graphc.types import Scalar
 
 DEPTH = 5
 """How far below a node the facts look."""
@@ -50,22 +49,10 @@ def fact(name: str, test: Callable[[Node], bool]) -> Callable[[Variable], Condit
     return condition
 
 
-def value_is(name: str, test: Callable[[Scalar], bool]) -> Callable[[Variable], Condition]:
-    """A condition on the number that a wildcard matched."""
-
-    def holds(node: Node) -> bool:
-        value = number_of(node)
-        return value is not None and test(value)
-
-    return fact(name, holds)
-
-
 is_float = fact("is_float", lambda x: x.dtype.is_float)
 is_exact = fact("is_exact", lambda x: not x.dtype.is_float)
 is_signed = fact("is_signed", lambda x: x.dtype.kind != "uint")
-is_number = fact("is_number", lambda x: number_of(x) is not None)
 forward = fact("forward", lambda x: x.site.gradient_of is None)
-positive_number = value_is("positive_number", lambda c: c > 0 and math.isfinite(c))
 
 
 _REACH = {"float16": 13, "float32": 125, "float64": 1021}

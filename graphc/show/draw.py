@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,20 +172,10 @@ def draw(
     _checked(view=(view, VIEWS), layout=(layout, LAYOUTS), engine=(engine, ENGINES))
     if not isinstance(detail, int):
         _checked(detail=(detail, DETAILS))
-    graph = subject(outputs)
-    graph, names = (graph, {}) if wrt is None else _with_gradients(graph, nodes(wrt))
-    request = Request(
-        graph.outputs,
-        graph.updates,
-        names,
-        kernels or {},
-        values or {},
-        view=view,
-        detail=detail,
-        title=title or "graph",
-        budget=budget,
-    )
-    return Drawing(picture(request), graph, layout, engine, detail)
+    graph, names = _with_gradients(subject(outputs), () if wrt is None else nodes(wrt))
+    request = Request(graph.outputs, graph.updates, names, kernels or {}, values or {})
+    shown = replace(request, view=view, detail=detail, title=title or "graph", budget=budget)
+    return Drawing(picture(shown), graph, layout, engine, detail)
 
 
 def to_graphviz(outputs: Any, wrt: Any = None, **options: Any) -> graphviz.Digraph:
@@ -202,6 +192,8 @@ def _checked(**options: tuple[str, tuple[str, ...]]) -> None:
 
 def _with_gradients(graph: Graph, wrt: tuple[Node, ...]) -> tuple[Graph, dict[Node, str]]:
     """The graph with the gradients of its first output as further outputs, and their names."""
+    if not wrt:
+        return graph, {}
     loss = graph.outputs[0]
     called = variables(graph.nodes)
     slopes: dict[Node, str] = {}

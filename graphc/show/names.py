@@ -8,15 +8,15 @@ reports must agree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from graphc.graph import Node, Op
 
-Statement = tuple[Any, int, tuple[str, ...]]
-"""The instruction of the user's function that made a node, and the scope it ran in."""
+Statement = tuple[Any, int]
+"""The instruction of the user's function that made a node."""
 
 
 def node_names(nodes: Sequence[Node], given: Mapping[Node, str] | None = None) -> dict[Node, str]:
@@ -53,12 +53,18 @@ def _free(name: str, taken: set[str]) -> str:
 def variables(nodes: Sequence[Node]) -> dict[Node, str]:
     """The variable each value was assigned to, where the user named it.
 
-    One statement may make many nodes; its name goes to the value it ends with: the last one made,
-    which the statement does not read again. A gradient carries the site of the node it serves, but
-    not its name.
+    One statement may make many nodes, in several scopes; its name goes to the value it ends with:
+    the last one made, which the statement does not read again. (A statement in a loop reads what it
+    made one turn before; where each turn has a scope, that is another value.) A gradient carries
+    the site of the node it serves, but not its name.
     """
     made_at = {n: _statement(n) for n in nodes if n.inputs}
-    read_again = {x for n, at in made_at.items() if at for x in n.inputs if made_at.get(x) == at}
+    read_again = {
+        x
+        for n, at in made_at.items()
+        for x in n.inputs
+        if at and made_at.get(x) == at and x.site.scope == n.site.scope
+    }
     named: dict[Node, str] = {}
     for (node, at), (_, next_at) in pairwise([*made_at.items(), (None, None)]):
         if node and at and at != next_at and node not in read_again and node.site.variable:
@@ -70,7 +76,7 @@ def _statement(node: Node) -> Statement | None:
     site = node.site
     if site.code is None or site.gradient_of is not None:
         return None
-    return (site.code, site.instruction, site.scope)
+    return (site.code, site.instruction)
 
 
 def readable(name: str) -> str:
@@ -109,13 +115,14 @@ def written(node: Node, operands: Sequence[str]) -> str:
 
 
 def attributes(node: Node) -> tuple[str, ...]:
-    """The op's attributes as text, without those that the type of the result already says."""
+    """The op's attributes as text, without defaults and what the type of the result says."""
     op = node.op
     if type(op).__str__ is not Op.__str__:
         return _spelled_by_op(str(op), op.name)
     said = {"shape": node.shape, "dtype": node.dtype, "type": node.type, "label": op.label}
-    shown = [(f.name, getattr(op, f.name)) for f in fields(op) if f.repr]  # type: ignore[arg-type]
-    return tuple(f"{key}={value}" for key, value in shown if key not in said or said[key] != value)
+    shown = {f.name: getattr(op, f.name) for f in fields(op) if f.repr}  # type: ignore[arg-type]
+    said |= {f.name: f.default for f in fields(op) if f.default is not MISSING}  # type: ignore[arg-type]
+    return tuple(f"{key}={value}" for key, value in shown.items() if said.get(key, op) != value)
 
 
 def _spelled_by_op(text: str, name: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Kernels as text: every kernel of a program with its stages, in the user's names.
 
-Comes in: a program. Goes out: lines. A separate step from `text` because kernels speak of buffers and indices, not of
-tensors.
+Comes in: a program. Goes out: lines. A separate step from `text` because kernels speak of buffers
+and indices, not of tensors.
 """
 
 from __future__ import annotations

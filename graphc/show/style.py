@@ -40,15 +40,14 @@ MONOSPACE = "ui-monospace,Menlo,Consolas,'Liberation Mono','DejaVu Sans Mono',mo
 
 def style_sheet(prefix: str) -> str:
     """The rules of one drawing; every selector begins with its own id, since a page has many."""
-    rules = [(f"#{prefix} {selector}", body) for selector, body in _shapes()]
-    light = [*rules, *((f"#{prefix} {s}", body) for s, body in _colours(0))]
-    dark = [(f"#{prefix} {s}", body) for s, body in _colours(1)]
-    night = "@media (prefers-color-scheme:dark){" + _spelled(dark) + "}"
-    return _spelled(light) + "\n" + night
+    light = _spelled(prefix, [*_shapes(), *_colours(0)])
+    dark = _spelled(prefix, _colours(1))
+    return f"{light}\n@media (prefers-color-scheme:dark){{{dark}}}"
 
 
-def _spelled(rules: list[tuple[str, str]]) -> str:
-    return "".join(f"{selector}{{{body}}}" for selector, body in rules)
+def _spelled(prefix: str, rules: list[tuple[str, str]]) -> str:
+    inside = f",#{prefix} "
+    return "".join(f"#{prefix} {inside.join(s.split(','))}{{{body}}}" for s, body in rules)
 
 
 def _shapes() -> list[tuple[str, str]]:

@@ -66,6 +66,15 @@ def test_the_same_picture_gives_the_same_bytes():
     assert svg_of(drawn("lstm")) == svg_of(drawn("lstm"))
 
 
+def test_no_rule_leaves_the_drawing():
+    text = svg_of(drawn("mlp"))
+    prefix = ElementTree.fromstring(text).get("id")
+    sheet = re.search(r"<style>(.*?)</style>", text, re.DOTALL).group(1)
+    rules = re.sub(r"@media[^{]*{", "", sheet)
+    selectors = [s.strip("} \n") for s in re.findall(r"([^{}]+){", rules)]
+    assert all(part.startswith(f"#{prefix} ") for s in selectors for part in s.split(","))
+
+
 def test_dark_paper_has_rules_of_its_own():
     assert "prefers-color-scheme:dark" in svg_of(drawn("mlp"))
 
