@@ -484,3 +484,8 @@ def _all() -> Sequence[Sample]:
 
 
 SAMPLES: list[Sample] = list(_all())
+
+DISTINCT: list[Sample] = [
+    s for s in SAMPLES if s.name.count("-") < 2 or "2x3" in s.name or "float" not in s.name
+]
+"""One shape per scalar function and dtype: the code of the others differs in extents only."""

@@ -80,13 +80,16 @@ def emit(name: str, phases: Sequence[Statement], machine: Machine) -> str:
 
 
 def phase_groups(phases: Sequence[Statement]) -> list[tuple[Statement, ...]]:
-    """Top-level statements as phases: a shared loop takes the definitions before it along."""
-    if len([p for p in phases if isinstance(p, Loop)]) <= 1 or any(
-        isinstance(p, Accumulate | Put) for p in phases
-    ):
-        return [tuple(phases)]
+    """Top-level statements as phases: a shared loop takes the definitions before it along.
+
+    What one loop adds up into a local a later loop may read, so that all stays one phase.
+    """
+    loops = tuple(p for p in phases if isinstance(p, Loop))
     lead = tuple(p for p in phases if not isinstance(p, Loop))
-    return [(*lead, p) for p in phases if isinstance(p, Loop)]
+    together = any(isinstance(p, Accumulate | Put) for p in lead) or _accumulates(lead, loops)
+    if len(loops) <= 1 or together:
+        return [tuple(phases)]
+    return [(*lead, p) for p in loops]
 
 
 def shared_extent(group: Sequence[Statement]) -> int:
@@ -95,11 +98,14 @@ def shared_extent(group: Sequence[Statement]) -> int:
     independent = isinstance(last, Loop) and last.kind in ("parallel", "vector")
     if independent and all(isinstance(s, Define) for s in lead):
         assert isinstance(last, Loop)
-        accumulates = any(
-            isinstance(s, Accumulate) and s.local in _defined(lead) for s in statements((last,))
-        )
-        return 0 if accumulates else last.iter.extent
+        return 0 if _accumulates(lead, (last,)) else last.iter.extent
     return 0
+
+
+def _accumulates(lead: Sequence[Statement], loops: tuple[Statement, ...]) -> bool:
+    """Whether the loops add to a local that ``lead`` defines."""
+    defined = _defined(lead)
+    return any(isinstance(s, Accumulate) and s.local in defined for s in statements(loops))
 
 
 def _defined(body: Sequence[Statement]) -> set[Local]:

@@ -136,7 +136,9 @@ class Tile:
 
 # Choosing -----------------------------------------------------------------------------------------
 def choose(contraction: Contraction, machine: Machine) -> Tile | None:
-    """The cheapest tile, or None when no index can fill lanes."""
+    """The cheapest tile, or None when no index can fill lanes or there is nothing to compute."""
+    if contraction.kernel.points == 0:
+        return None
     lanes = machine.vector_bytes // contraction.total.dtype.bytes
     found: list[Tile] = []
     for side in (contraction, contraction.swapped):

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -52,7 +51,7 @@ def doctor(options: argparse.Namespace, screen: Screen) -> int:
 def environment() -> dict[str, str]:
     """Facts about the machine and the installation, by name."""
     return {
-        "python": f"{platform.python_version()} ({sys.executable})",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.platform(),
         **{name: _version(name) for name in PACKAGES},
         "cores": f"{os.cpu_count()}",

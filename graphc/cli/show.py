@@ -27,11 +27,12 @@ def add(commands: Any) -> None:
     add_target(parser)
     add_sizes(parser)
     add_backend(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=".svg .dot .png .pdf .txt")
+    parser.add_argument("-o", "--output", type=Path, help=".svg .dot .txt .png .pdf")
     parser.add_argument("--wrt", default="", metavar="NAMES", help="add gradients: w,b or params")
     parser.add_argument("--passes", action="store_true", help="after the passes")
     parser.add_argument("--kernels", action="store_true", help="as kernels; hulls in a drawing")
     parser.add_argument("--source", metavar="LEVEL", help="as loops, llvm or asm")
+    parser.add_argument("--kernel", type=int, metavar="NUMBER", help="with --source: only this one")
     parser.add_argument("--all", action="store_true", help="constants and broadcasts too")
     parser.add_argument("--view", default="both", help="both, forward or backward")
     parser.add_argument("--layout", default="mirror", help="mirror or layered")
@@ -60,13 +61,21 @@ def _compiled(target: Target, options: argparse.Namespace, screen: Screen) -> tu
     """The text and the drawing of a later stage than the graph as written."""
     made = Executable(target.graph, options.backend, sizes=sizes_of(options, target, screen))
     if options.source:
-        return made.source(options.source), _drawing(target.name, made.stages["optimised"], options)
+        text = made.source(options.source, _kernel(options.kernel, made))
+        return text, _drawing(target.name, made.stages["optimised"], options)
     if options.kernels:
         program = made.program
         hulls = kernel_hulls(program)
         return made.source("kernels"), _drawing(target.name, program.graph, options, kernels=hulls)
     drawing = _drawing(target.name, made.stages["optimised"], options)
     return drawing.text, drawing
+
+
+def _kernel(number: int | None, made: Executable) -> int | None:
+    if number is not None and not 0 <= number < len(made.kernels):
+        last = len(made.kernels) - 1
+        raise UserError("GC0104", f"there is no kernel {number}", fix=f"use 0 to {last}")
+    return number
 
 
 def kernel_hulls(program: Program) -> dict[Node, tuple[int, str]]:

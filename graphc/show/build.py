@@ -6,7 +6,6 @@ a picture is plain data: whoever draws it needs no graph.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,9 +73,14 @@ class _Builder:
         return scope_table([self._scope(members) for _, members in self.groups])
 
     def _scope(self, members: Sequence[Node]) -> tuple[str, ...]:
-        """The deepest scope around all members; a leaf belongs where it is read first."""
-        paths = [self._reader(n).site.scope for n in members]
-        shared = paths[0]
+        """The deepest scope around all members; a leaf belongs where its first reader is."""
+        if len(members) == 1 and not members[0].inputs:
+            reader = self.first_reader.get(members[0])
+            if reader not in self.box_of:
+                return members[0].site.scope
+            members = self.groups[self.box_of[reader]][1]
+        paths = [n.site.scope for n in members if n.inputs]
+        shared = paths[0] if paths else ()
         for path in paths[1:]:
             while shared != path[: len(shared)]:
                 shared = shared[:-1]
@@ -84,33 +88,49 @@ class _Builder:
         return shared[:-1] if len(members) > 1 and shared[-1:] == (title,) else shared
 
     @cached_property
-    def first_reader(self) -> dict[Node, Node]:
-        found: dict[Node, Node] = {}
+    def readers(self) -> dict[Node, list[Node]]:
+        """The shown readers of each leaf, the one farthest from the results first."""
+        distance: dict[Node, int] = {}
+        for node in reversed(list(self.roles.of)):
+            for x in node.inputs:
+                same = self.roles.of.get(x) == self.roles.of[node]
+                step = distance.get(node, 0) + 1 if same else 0
+                distance[x] = max(distance.get(x, 0), step)
+        found: dict[Node, list[Node]] = {}
         for node in self.roles.of:
             if node not in self.roles.passed:
                 for x in node.inputs:
-                    found.setdefault(self.roles.source(x)[0], node)
+                    found.setdefault(self.roles.source(x)[0], []).append(node)
+        for leaf in found:
+            if not leaf.inputs:
+                found[leaf].sort(key=lambda n: -distance.get(n, 0))
         return found
 
-    def _reader(self, node: Node) -> Node:
-        return node if node.inputs else self.first_reader.get(node, node)
+    @cached_property
+    def first_reader(self) -> dict[Node, Node]:
+        """Of each leaf the reader beside which it stands; forward ones come first."""
+        return {
+            leaf: next((n for n in readers if self.roles.wired(n)), readers[0])
+            for leaf, readers in self.readers.items()
+        }
 
     # Boxes ----------------------------------------------------------------------------------------
     def _box(self, number: int, title: str) -> Box:
         members = self.groups[number][1]
         last = members[-1]
         single = len(members) == 1
+        count = sum(self.roles.of[n] not in LEAVES for n in members)
         kernels = {self.request.kernels.get(n, (-1, ""))[0] for n in members}
         return Box(
             title=title if not single else last.op.name,
-            name=self.names.get(last, "") if single else f"{len(members)} operations",
+            name=self.names.get(last, "") if single else f"{count} operations",
             type=str(last.type),
             role=self.roles.of[last],
             ports=tuple(self._ports(members)),
             partner=self._partner(members),
             scope=self.scopes.get(self._scope(members), -1),
             kernel=kernels.pop() if len(kernels) == 1 else -1,
-            count=len(members),
+            count=max(count, 1),
             output=any(n in self.roles.roots for n in members),
             attributes=", ".join(attributes(last)) if single and last.inputs else "",
             call=written(last, [self._called(x) for x in last.inputs]) if single else "",
@@ -123,14 +143,9 @@ class _Builder:
         here = self.box_of[members[0]]
         if self.roles.of[members[-1]] in LEAVES:
             return []
-        ports = [
-            port
-            for node in members
-            for x in node.inputs
-            if (port := self._port(node, x)).source != here
-        ]
-        outside = [p for p in dict.fromkeys(ports) if p.source is not None]
-        return ports if len(members) == 1 else outside
+        ports = [self._port(node, x) for node in members for x in node.inputs]
+        outside = dict.fromkeys(p.source for p in ports if p.source not in (None, here))
+        return ports if len(members) == 1 else [Port(source) for source in outside]
 
     def _port(self, reader: Node, operand: Node) -> Port:
         if operand in self.roles.literal:
@@ -148,19 +163,12 @@ class _Builder:
             return False
         if self.roles.of[leaf] != "saved" and not self.roles.wired(reader):
             return True
-        return self.leaf_reads[leaf] > REPEATED and self.first_reader[leaf] is not reader
+        joined = [n for n in self.readers[leaf] if self.roles.wired(n) or self._is_backward]
+        return len(joined) > REPEATED and self.first_reader[leaf] is not reader
 
-    @cached_property
-    def leaf_reads(self) -> Counter[Node]:
-        """How many wired readers each leaf has."""
-        return Counter(
-            self.roles.source(x)[0]
-            for n in self.roles.of
-            if n not in self.roles.passed
-            if self.roles.wired(n) or self.request.view == "backward"
-            for x in n.inputs
-            if self.roles.of.get(self.roles.source(x)[0], "") in LEAVES
-        )
+    @property
+    def _is_backward(self) -> bool:
+        return self.request.view == "backward"
 
     def _called(self, node: Node) -> str:
         return self.names.get(node) or self.roles.literal.get(node) or node.op.name

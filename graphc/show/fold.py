@@ -41,11 +41,12 @@ def groups_of(roles: Roles, budget: int) -> tuple[list[Group], tuple[str, ...]]:
     if depth is not None:
         keys |= _scope_keys(roles, keys, depth)
     groups = _grouped(roles, keys)
+    count = sum(roles.of[n] not in LEAVES for n in roles.drawn)
     notes: tuple[str, ...] = ()
     if depth is not None:
-        notes = (f"{len(roles.drawn):,} operations; scopes below level {depth} are folded",)
+        notes = (f"{count:,} operations; scopes below level {depth} are folded",)
     if len(groups) > budget:
-        notes = (f"{len(roles.drawn):,} operations; runs of consecutive ones are folded",)
+        notes = (f"{count:,} operations; runs of consecutive ones are folded",)
         groups = _grouped(roles, _run_keys(roles, groups, budget))
     return groups, notes
 
@@ -81,12 +82,25 @@ def _affordable(roles: Roles, keys: dict[Node, Fold], budget: int) -> int | None
 
 
 def _scope_keys(roles: Roles, keys: Mapping[Node, Fold], depth: int) -> dict[Node, Fold]:
-    drawn = (n for n in roles.drawn if n not in keys and roles.of[n] not in LEAVES)
-    return {
+    drawn = [n for n in roles.drawn if n not in keys and roles.of[n] not in LEAVES]
+    folds = {
         n: Fold(n.site.scope[depth - 1], (n.site.scope[:depth], roles.of[n]))
         for n in drawn
         if len(n.site.scope) >= depth
     }
+    return folds | _own_parameters(roles, folds)
+
+
+def _own_parameters(roles: Roles, folds: Mapping[Node, Fold]) -> dict[Node, Fold]:
+    """The parameters that only one group reads: they are part of it."""
+    users: dict[Node, set[Fold | None]] = {}
+    for node in roles.of:
+        if node not in roles.passed and roles.wired(node):
+            for x in node.inputs:
+                users.setdefault(roles.source(x)[0], set()).add(folds.get(node))
+    owned = {n: users[n] for n in roles.drawn if roles.of[n] == "param" and n in users}
+    single = {n: next(iter(found)) for n, found in owned.items() if len(found) == 1}
+    return {n: fold for n, fold in single.items() if fold is not None}
 
 
 def _run_keys(roles: Roles, groups: Sequence[Group], budget: int) -> dict[Node, Fold]:

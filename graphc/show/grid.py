@@ -16,7 +16,7 @@ from functools import cached_property
 from graphc.show.picture import Picture
 
 LEAF, FORWARD, GRADIENT, UPDATE = range(4)
-STACK = 4
+STACK = 6
 """More leaves than this beside one row stand in several columns."""
 
 
@@ -93,7 +93,7 @@ class _Placing:
         band, above = self._bands(level)
         waiting = self._leaves(band)
         depth = [1] * (max(band, default=0) + 1)
-        across = 1 + max(map(len, waiting.values()), default=0) // STACK
+        across = max(1, -(-max(map(len, waiting.values()), default=0) // STACK))
         for box in self.members(GRADIENT):
             depth[band[box]] = max(depth[band[box]], above[box] + 1)
         for number, leaves in waiting.items():
@@ -128,11 +128,20 @@ class _Placing:
                 else min((band[s] for s in before), default=last)
             )
             above[box] = 1 + max((above[s] for s in before if band[s] == band[box]), default=-1)
-        for box in self.members(UPDATE):
-            read = [s for s in self.sources[box] if self.lane[s] in (GRADIENT, UPDATE)]
-            band[box], above[box] = max(((band[s], -above[s]) for s in read), default=(last, 0))
-            above[box] = -above[box]
+        self._beside_gradients(band, above)
         return band, above
+
+    def _beside_gradients(self, band: list[int], above: list[int]) -> None:
+        """An update stands in the row of the gradient it reads, what only it reads beside it."""
+        updates = list(self.members(UPDATE))
+        placed = set(self.members(GRADIENT))
+        around = [(box, self.sources[box]) for box in updates]
+        around += [(box, self.readers[box]) for box in reversed(updates)]
+        for box, neighbours in around:
+            known = [k for k in neighbours if k in placed]
+            if known and box not in placed:
+                band[box], above[box] = band[known[0]], above[known[0]]
+                placed.add(box)
 
     def _leaves(self, band: list[int]) -> dict[int, list[int]]:
         """The leaves beside each band: a leaf stands where it is read first."""
@@ -184,9 +193,10 @@ class _Placing:
 
         for leaves in waiting.values():
             ordered = sorted(leaves, key=lambda k: wish(k) if self.readers[k] else (0, 0, k))
+            stack = -(-len(leaves) // across)
             for position, leaf in enumerate(ordered):
-                row[leaf] -= position // across
-                column[leaf] = across - 1 - position % across
+                row[leaf] -= position % stack
+                column[leaf] = across - 1 - position // stack
 
     def _joined(self, row: list[int], column: list[int]) -> Grid:
         width = [0] * 4

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from graphc.show.grid import Grid
 from graphc.show.label import SPACE, Word, label, line_height, line_width, text_width
 from graphc.show.layout import Layout, Line, Point, Rectangle
 from graphc.show.picture import Box, Picture
@@ -95,17 +96,21 @@ def _body(picture: Picture, layout: Layout) -> Iterator[str]:
         yield _hull(kernel, picture.kernels.get(kernel, f"kernel {kernel}"), place)
     for line in layout.lines:
         yield _edge(picture, line)
-    pairs = pair_numbers(picture)
+    pairs = pair_numbers(picture, layout.grid)
     for k, (box, place) in enumerate(zip(picture.boxes, layout.boxes, strict=True)):
         yield "".join(_box(box, place, pairs.get(k)))
     yield "</g>"
     yield from _legend(picture, HEADER + layout.size[1])
 
 
-def pair_numbers(picture: Picture) -> dict[int, int]:
-    """A number for each forward box that has gradients, and the same number for those."""
-    partners = sorted({b.partner for b in picture.boxes if b.partner is not None})
-    numbers = {box: k + 1 for k, box in enumerate(partners)}
+def pair_numbers(picture: Picture, grid: Grid | None = None) -> dict[int, int]:
+    """A number for each forward box that has gradients, and the same number for those.
+
+    Numbers count in execution order, on a grid from the top.
+    """
+    partners = {b.partner for b in picture.boxes if b.partner is not None}
+    ordered = sorted(partners, key=lambda k: (grid.row[k], grid.column[k]) if grid else (k, 0))
+    numbers = {box: position + 1 for position, box in enumerate(ordered)}
     served = {k: numbers[b.partner] for k, b in enumerate(picture.boxes) if b.partner is not None}
     return numbers | served
 

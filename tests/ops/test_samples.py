@@ -81,7 +81,7 @@ def test_values_at_an_index_are_the_values(sample: Sample):
         if node.op.kind != "leaf":
             found = at_every_index(node, {x: values[x] for x in node.inputs})
             assert found.dtype == value.dtype
-            _same(found, value)
+            check_same(found, value)
 
 
 @each("sample", SAMPLES, ids=str)
@@ -89,10 +89,10 @@ def test_all_ops_substituted_into_each_other_give_the_values(sample: Sample):
     y, values = values_of(sample)
     if y.op.kind != "leaf":
         found = at_every_index(y, {x: v for x, v in values.items() if x.op.kind == "leaf"})
-        _same(found, values[y])
+        check_same(found, values[y])
 
 
-def _same(found: Array, value: Array) -> None:
+def check_same(found: Array, value: Array) -> None:
     """Equal but for the order of sums; exact where there is none."""
     if value.dtype.kind != "f":
         np.testing.assert_array_equal(found, value)

@@ -1,8 +1,9 @@
 """``graphc bench``: how fast generated code is on this machine, beside NumPy.
 
-Comes in: which benchmarks, how long. Goes out: a table of medians with their spread, and the same as
-JSON with the machine named. Both sides of a comparison run in one process and take turns, so that a
-machine that slows down slows both. With ``--check`` the exit status says whether the floor holds.
+Comes in: which benchmarks, how long. Goes out: a table of medians with their spread, and the same
+as JSON with the machine named. Both sides of a comparison run in one process and take turns, so
+that a machine that slows down slows both. With ``--check`` the exit status says whether the floor
+holds.
 """
 
 from __future__ import annotations
@@ -66,8 +67,15 @@ def _row(r: Result) -> tuple[str, ...]:
     )
 
 
+MACHINE = (
+    "system", "processor", "vectors", "features", "threads", "python", "numpy", "LLVM", "graphc"
+)  # fmt: skip
+"""What a reader of the numbers must know; no paths."""
+
+
 def _write(path: Path, machine: dict[str, str], results: list[Result]) -> None:
-    content = {"machine": machine, "results": [r.as_data() for r in results]}
+    named = {fact: machine[fact] for fact in MACHINE if fact in machine}
+    content = {"machine": named, "results": [r.as_data() for r in results]}
     try:
         path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     except OSError as error:

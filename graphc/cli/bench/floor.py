@@ -103,7 +103,7 @@ def matmul(budget: Budget) -> list[Result]:
 
 
 def chain(budget: Budget) -> list[Result]:
-    """Four operations on 4 million floats, at least 4 times as fast as NumPy, which makes four passes."""
+    """Four operations on 4 million floats, at least 4 times as fast as NumPy's four passes."""
     n = 1 << (10 if budget.quick else 22)
     data = np.random.default_rng(0).standard_normal(n).astype(FLOAT)
     x = dsl.input("x", (n,))
@@ -115,7 +115,7 @@ def chain(budget: Budget) -> list[Result]:
 
 
 def lenet(budget: Budget) -> list[Result]:
-    """LeNet-5's training step with Adam, batch 64, at least 5 times as fast as the numpy backend."""
+    """LeNet-5's training step with Adam, batch 64, at least 5 times as fast as on numpy."""
     step, batch = lenet_step("llvm")
     oracle = Executable(step.graph, "numpy", sizes=step.compiled.sizes)
     calls = (_call(step, *batch), _call(oracle, *batch))

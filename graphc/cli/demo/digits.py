@@ -5,6 +5,7 @@ Comes in: a model's name. Goes out: a trained model, its accuracy, everything in
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def learn_digits(
     """Train the model called ``name`` and report; goes out as the accuracy on the test digits."""
     nn.seed(seed)
     model, digits = MODELS[name](), load_digits()
-    weights = sum(int(np.prod(p.shape)) for p in model.parameters())
+    weights = sum(math.prod(p.node.type.static_shape) for p in model.parameters())
     screen.say(f"{model.title}: {weights:,} parameters, {len(digits.train_images):,} digits")
     started = time.perf_counter()
     training, rate, test = build(name, model, digits, backend)

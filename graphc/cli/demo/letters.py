@@ -76,7 +76,8 @@ def learn_letters(
     screen.say(f"{model.title}: {len(text.codes):,} letters, {len(text.letters)} different ones")
     started = time.perf_counter()
     training, pen = build(model, text, backend)
-    screen.say(f"graph, gradients, passes, native code in {duration(time.perf_counter() - started)}")
+    made = time.perf_counter() - started
+    screen.say(f"graph, gradients, passes and native code in {duration(made)}\n")
     history = fit(training.step, lambda: list(text.windows()), epochs, console=screen.console)
     written = write(pen, text, seed)
     screen.heading("a sample of its writing")

@@ -22,7 +22,8 @@ class Perceptron(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``[batch, 1, 28, 28]`` to scores ``[batch, 10]``."""
         pixels = images.reshape((images.shape[0], 784))
-        return self.scores(dsl.relu(self.hidden(pixels)))
+        scores: Tensor = self.scores(dsl.relu(self.hidden(pixels)))
+        return scores
 
 
 class LeNet(nn.Module):
@@ -44,7 +45,8 @@ class LeNet(nn.Module):
         x = x.reshape((x.shape[0], 16 * 5 * 5))
         x = dsl.relu(self.fc1(x))
         x = dsl.relu(self.fc2(x))
-        return self.fc3(x)
+        scores: Tensor = self.fc3(x)
+        return scores
 
 
 class Writer(nn.Module):

@@ -23,7 +23,6 @@ from graphc.frontends.dsl.function import Function
 from graphc.frontends.dsl.tensor import Tensor
 from graphc.graph import Array, Graph
 from graphc.show.draw import draw
-from graphc.show.program import kernel_text
 
 REPEATS, SECONDS = 50, 3.0
 """A step is timed so many times, or for so many seconds, whichever ends first."""
@@ -50,7 +49,8 @@ def report(screen: Screen, training: Training, out: Path) -> None:
     print_pipeline(screen, run_pipeline(step.graph, step.compiled.sizes))
     oracle = Executable(step.graph, "numpy", sizes=step.compiled.sizes)
     screen.heading("one step on both backends, from the same parameters")
-    screen.say(f"largest difference between {step.backend} and numpy: {_agreement(training, oracle)}")
+    gap = _agreement(training, oracle)
+    screen.say(f"largest difference between {step.backend} and numpy: {gap}")
     _time(screen, training, oracle)
     if step.backend != "numpy":
         _kernels(screen, training, out)
@@ -123,11 +123,19 @@ def _kernels(screen: Screen, training: Training, out: Path) -> None:
     ]
     screen.table((">kernel", ">time", ">share", "operations"), rows)
     hottest = order[0]
-    screen.say(kernel_text(step.kernels[hottest], hottest))
+    screen.say(_cropped(step.source("loops", hottest)))
     for level, ending in CODE.items():
         path = out / f"{training.name}-kernel{hottest}.{ending}"
         path.write_text(step.source(level, hottest) + "\n", "utf-8")
         screen.say(f"{level}: {path}")
+
+
+def _cropped(text: str, lines: int = 24, columns: int = 100) -> str:
+    """The beginning of a text, line by line."""
+    found = text.splitlines()
+    kept = [line if len(line) <= columns else f"{line[: columns - 4]} ..." for line in found]
+    more = [f"... {len(found) - lines} more lines"] if len(found) > lines else []
+    return "\n".join([*kept[:lines], *more])
 
 
 def _short(operations: str, limit: int = 60) -> str:

@@ -1,0 +1,187 @@
+"""Puts the real output of every stage into README.md, and draws its picture.
+
+usage: python docs/make_readme.py [--check]
+
+README.md holds pairs of comments, `<!-- begin NAME -->` and `<!-- end NAME -->`. What stands between
+them is made here from `examples/mlp.py`, by the commands that the text names. Code is generated for
+one kind of processor (CPU below), so that every machine of its family makes the same text. With
+--check nothing is written, and the exit status says whether the README is current.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from graphc.cli import main
+from graphc.cli.screen import duration
+
+ROOT = Path(__file__).resolve().parent.parent
+README, MODEL, FLOOR = ROOT / "README.md", "examples/mlp.py", ROOT / "docs" / "floor.json"
+PICTURE = ROOT / "docs" / "mlp.svg"
+CPU = "haswell"
+SIZES = ("--size", "batch=32")
+BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
+
+
+def graphc(*arguments: str) -> str:
+    """What a command prints, without paths of this machine."""
+    printed, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
+        main(list(arguments))
+    text = printed.getvalue() + complained.getvalue()
+    return text.replace(f"{ROOT}/", "").strip()
+
+
+def fenced(text: str, language: str = "text") -> str:
+    """A block of code."""
+    return f"```{language}\n{text.strip()}\n```\n"
+
+
+# The blocks ---------------------------------------------------------------------------------------
+def program() -> str:
+    """The model itself."""
+    return fenced((ROOT / MODEL).read_text("utf-8"), "python")
+
+
+def graph() -> str:
+    return fenced(graphc("show", f"{MODEL}:loss"))
+
+
+def backward() -> str:
+    """The lines that differentiation adds."""
+    lines = graphc("show", f"{MODEL}:loss", "--wrt", "params").splitlines()
+    return fenced("\n".join(line for line in lines if "# gradient" in line or "return" in line))
+
+
+def passes() -> str:
+    return fenced(graphc("passes", f"{MODEL}:step", *SIZES, "--rules"))
+
+
+def ledger() -> str:
+    """Some lines of the ledger: the rules of algebra, not of sharing."""
+    printed = graphc("passes", f"{MODEL}:step", *SIZES, "--ledger").split("ledger\n")[1]
+    chosen = [line for line in printed.splitlines() if " simplify " in line]
+    return fenced("\n".join(line.strip() for line in chosen[:6]))
+
+
+def kernels() -> str:
+    return fenced(graphc("show", f"{MODEL}:step", *SIZES, "--kernels"))
+
+
+def loops() -> str:
+    return fenced(source("loops"))
+
+
+def llvm() -> str:
+    return fenced(busiest(source("llvm"), "@llvm.fma"), "llvm")
+
+
+def asm() -> str:
+    return fenced(busiest(source("asm"), "vfmadd").replace("\t", "    "), "gas")
+
+
+def error() -> str:
+    """What a wrong program is told."""
+    return fenced(graphc("show", "examples/wrong.py:scores"))
+
+
+def speed() -> str:
+    """The last run of `graphc bench`."""
+    if not FLOOR.exists():
+        return "Run `graphc bench` to measure it on your machine.\n"
+    data = json.loads(FLOOR.read_text("utf-8"))
+    machine = data["machine"]
+    lines = [
+        f"Medians of one run on {machine['processor']}, {machine['threads']} threads, against NumPy "
+        f"{machine['numpy']} (`graphc bench`):\n",
+        "| what | graphc | compared with | ratio | floor |",
+        "|---|---|---|---|---|",
+        *(speed_row(result) for result in data["results"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def speed_row(result: dict[str, object]) -> str:
+    mine = duration(float(str(result["median_seconds"])))
+    if "ratio" not in result:
+        return f"| {result['name']} | {mine} | | | {duration(float(str(result['floor'])))} |"
+    other = f"{duration(float(str(result['other_median_seconds'])))} ({result['against']})"
+    return (
+        f"| {result['name']} | {mine} | {other} | {float(str(result['ratio'])):.1f}x "
+        f"| {result['floor']}x |"
+    )
+
+
+def source(level: str, kernel: int = 0) -> str:
+    """One kernel's code for the chosen processor."""
+    before = os.environ.get("GRAPHC_CPU")
+    os.environ["GRAPHC_CPU"] = CPU
+    try:
+        at = ("show", f"{MODEL}:step", *SIZES, "--source", level, "--kernel", str(kernel))
+        return graphc(*at)
+    finally:
+        if before is None:
+            del os.environ["GRAPHC_CPU"]
+        else:
+            os.environ["GRAPHC_CPU"] = before
+
+
+def busiest(code: str, instruction: str) -> str:
+    """The block, from a label to its jump, that holds the instruction most often: the inner loop."""
+    blocks: list[list[str]] = [[]]
+    for line in code.splitlines():
+        if re.match(r"[.\w]+:", line):
+            blocks.append([])
+        blocks[-1].append(line)
+    best = max(blocks, key=lambda block: sum(instruction in line for line in block))
+    return "\n".join(line for line in best if ".p2align" not in line)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    f.__name__: f
+    for f in (program, graph, backward, passes, ledger, kernels, loops, llvm, asm, error, speed)
+}
+MEASURED = {"speed"}
+"""Blocks that differ from run to run."""
+NATIVE = {"loops", "llvm", "asm"}
+"""Blocks that need the family of processors that CPU belongs to."""
+
+
+def stable(text: str) -> str:
+    """The text without times, and with the same spaces everywhere."""
+    return re.sub(r"\s+", " ", re.sub(r"\d[\d.]* (s|ms|us|ns)\b", "TIME", text))
+
+
+def written(text: str) -> str:
+    """README.md with every block made anew."""
+    return BLOCK.sub(lambda m: m[1] + BLOCKS[m[2]]() + m[4], text)
+
+
+def outdated(text: str, skipped: set[str] = MEASURED) -> list[str]:
+    """The names of the blocks that are not as they would be made now."""
+    found = {m[2]: m[3] for m in BLOCK.finditer(text)}
+    return [
+        name
+        for name, make in BLOCKS.items()
+        if name not in skipped
+        if name not in found or stable(found[name]) != stable(make())
+    ]
+
+
+def draw() -> None:
+    """The picture of the model, forward and backward."""
+    graphc("show", f"{MODEL}:loss", "--wrt", "params", "-o", str(PICTURE))
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    if sys.argv[1:] == ["--check"]:
+        wrong = outdated(README.read_text("utf-8"))
+        sys.exit(f"README.md is not current: {', '.join(wrong)}" if wrong else 0)
+    README.write_text(written(README.read_text("utf-8")), "utf-8")
+    draw()
