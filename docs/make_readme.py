@@ -138,6 +138,8 @@ def busiest(code: str, instruction: str) -> str:
         if re.match(r"[.\w]+:", line):
             blocks.append([])
         blocks[-1].append(line)
+        if re.match(r"\s+(j\w+|br|ret\w*)\s", line):
+            blocks.append([])
     best = max(blocks, key=lambda block: sum(instruction in line for line in block))
     return "\n".join(line for line in best if ".p2align" not in line)
 

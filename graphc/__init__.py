@@ -10,20 +10,26 @@ from graphc.errors import CompilerBug, UserError
 from graphc.frontends import dsl, nn, optim, training
 from graphc.frontends.dsl import *  # noqa: F403
 from graphc.frontends.training import fit, load, save
+from graphc.show.draw import Drawing, draw, to_graphviz
+from graphc.show.export import to_networkx
 from graphc.types import DType, TensorType
 
 __all__ = [
     "CompilerBug",
     "DType",
     "Dim",
+    "Drawing",
     "Executable",
     "TensorType",
     "UserError",
+    "draw",
     "fit",
     "load",
     "nn",
     "optim",
     "save",
+    "to_graphviz",
+    "to_networkx",
     "training",
 ]
 __all__ += dsl.__all__

@@ -133,7 +133,12 @@ class Op:
 
     @property
     def combine(self) -> str:
-        """The scalar function that an op of kind "reduce" folds its ``axes`` by."""
+        """The scalar function that an op of kind "reduce" folds by."""
+        raise NotImplementedError
+
+    @property
+    def reduced(self) -> tuple[int, ...]:
+        """The axes of its input that an op of kind "reduce" folds."""
         raise NotImplementedError
 
     def cost(self, y: TensorType, *xs: Any, **_: Any) -> Any:

@@ -152,6 +152,10 @@ def _even(extent: int, most: int) -> int:
     return -(-extent // -(-extent // max(1, min(most, extent))))
 
 
+def _or_none(found: list[Iter]) -> list[Iter | None]:
+    return [*found] if found else [None]
+
+
 def _points(c: Contraction, *without: Iter | None) -> int:
     return math.prod(i.extent for i in c.kernel.iters if i not in without)
 
@@ -163,7 +167,7 @@ def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
         near = panel * c.total.dtype.bytes <= NEAR or math.prod(i.extent for i in c.rows) == 1
         copied = panel * math.prod(i.extent for i in c.columns + c.batch if i is not lane)
         turns = any(c.moves(c.second, i) == 1 for i in c.total.iters)
-        for row in c.rows or [None]:
+        for row in _or_none(c.rows):
             for vectors in (1, 2, 4):  # LLVM splits other counts badly
                 if vectors > 1 and vectors > -(-lane.extent // lanes):
                     continue
@@ -228,8 +232,8 @@ def _inner_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
         if c.moves(c.first, lane) != 1 or c.moves(c.second, lane) != 1:
             continue
         vectors = -(-lane.extent // lanes) + (lane.extent % lanes > 0)
-        for row in c.rows or [None]:
-            for column in c.columns or [None]:
+        for row in _or_none(c.rows):
+            for column in _or_none(c.columns):
                 width = _even(extent_of(column), 5)
                 height = _even(extent_of(row), (registers - 2 - width) // width)
                 tiles = _points(c, row, column)

@@ -129,9 +129,10 @@ class _Fuser:
         self.open(node)
 
     def open(self, node: Node) -> None:
-        shape, inner = node.type.static_shape, ()
+        shape: tuple[int, ...] = node.type.static_shape
+        inner: tuple[int, ...] = ()
         if node.op.kind == "reduce":
-            shape, inner = node.inputs[0].type.static_shape, node.op.axes
+            shape, inner = node.inputs[0].type.static_shape, node.op.reduced
         kind = node.op.kind if node.op.kind in ("contract", "scatter") else "map"
         group = Group(len(self.groups), kind, shape, inner)
         group.stages[node] = 0
@@ -173,7 +174,7 @@ class _Fuser:
         return f"{size} elements against a kernel over {group.size}"
 
     def join_reduction(self, node: Node, group: Group) -> int | str:
-        shape, axes = node.inputs[0].type.static_shape, node.op.axes
+        shape, axes = node.inputs[0].type.static_shape, node.op.reduced
         if group.kind == "contract":
             return "a contraction finishes its tiles in an order of its own"
         if math.prod(shape) != group.size:

@@ -125,6 +125,10 @@ class Fold(Op):
         return self.function.name
 
     @property
+    def reduced(self) -> tuple[int, ...]:
+        return self.axes
+
+    @property
     def name(self) -> str:
         return _NAMES[self.function.name]
 

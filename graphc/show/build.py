@@ -12,7 +12,7 @@ from functools import cached_property
 
 from graphc.graph import Node
 from graphc.show.fold import groups_of
-from graphc.show.names import attributes, place, readable, variables, written
+from graphc.show.names import attributes, literals, place, readable, variables, written
 from graphc.show.picture import LEAVES, Box, Chip, Picture, Port, Scope, scope_table
 from graphc.show.roles import REPEATED, Roles
 
@@ -66,7 +66,8 @@ class _Builder:
     def names(self) -> dict[Node, str]:
         nodes = list(self.roles.of)
         labels = {n: readable(n.op.label) for n in nodes if n.op.label}
-        return variables(nodes) | labels | dict(self.request.names)
+        numbers = {n: spelled for n, spelled in literals(nodes).items() if not n.inputs}
+        return numbers | variables(nodes) | labels | dict(self.request.names)
 
     @cached_property
     def scopes(self) -> dict[tuple[str, ...], int]:
@@ -75,7 +76,7 @@ class _Builder:
     def _scope(self, members: Sequence[Node]) -> tuple[str, ...]:
         """The deepest scope around all members; a leaf belongs where its first reader is."""
         if len(members) == 1 and not members[0].inputs:
-            reader = self.first_reader.get(members[0])
+            reader = self.first_reader.get(members[0], members[0])
             if reader not in self.box_of:
                 return members[0].site.scope
             members = self.groups[self.box_of[reader]][1]
@@ -123,19 +124,19 @@ class _Builder:
         kernels = {self.request.kernels.get(n, (-1, ""))[0] for n in members}
         return Box(
             title=title if not single else last.op.name,
-            name=self.names.get(last, "") if single else f"{count} operations",
+            name=self.names.get(last, "") if single else f"{count} operation{'s'[: count != 1]}",
             type=str(last.type),
             role=self.roles.of[last],
             ports=tuple(self._ports(members)),
             partner=self._partner(members),
             scope=self.scopes.get(self._scope(members), -1),
             kernel=kernels.pop() if len(kernels) == 1 else -1,
-            count=max(count, 1),
+            count=len(members),
             output=any(n in self.roles.roots for n in members),
             attributes=", ".join(attributes(last)) if single and last.inputs else "",
             call=written(last, [self._called(x) for x in last.inputs]) if single else "",
-            place=place(members[0]),
-            code=members[0].site.text.strip() if members[0].site.code else "",
+            place=place(last),
+            code=last.site.text.strip() if last.site.code else "",
             value=self.request.values.get(last, "") if single else "",
         )
 
