@@ -2,10 +2,10 @@
 
 usage: python docs/make_readme.py [--check]
 
-README.md holds pairs of comments, `<!-- begin NAME -->` and `<!-- end NAME -->`. What stands between
-them is made here from `examples/mlp.py`, by the commands that the text names. Code is generated for
-one kind of processor (CPU below), so that every machine of its family makes the same text. With
---check nothing is written, and the exit status says whether the README is current.
+README.md holds pairs of comments, `<!-- begin NAME -->` and `<!-- end NAME -->`. What stands
+between them is made here from `examples/mlp.py`, by the commands that the text names. Code is
+generated for one kind of processor (CPU below), so that every machine of its family makes the same
+text. With --check nothing is written, and the exit status says whether the README is current.
 """
 
 import contextlib
@@ -97,8 +97,8 @@ def speed() -> str:
     data = json.loads(FLOOR.read_text("utf-8"))
     machine = data["machine"]
     lines = [
-        f"Medians of one run on {machine['processor']}, {machine['threads']} threads, against NumPy "
-        f"{machine['numpy']} (`graphc bench`):\n",
+        f"Medians of one run on {machine['processor']}, {machine['threads']} threads, against "
+        f"NumPy {machine['numpy']} (`graphc bench`):\n",
         "| what | graphc | compared with | ratio | floor |",
         "|---|---|---|---|---|",
         *(speed_row(result) for result in data["results"]),
@@ -132,7 +132,7 @@ def source(level: str, kernel: int = 0) -> str:
 
 
 def busiest(code: str, instruction: str) -> str:
-    """The block, from a label to its jump, that holds the instruction most often: the inner loop."""
+    """The block, from a label to a jump, with most of the instruction: the inner loop."""
     blocks: list[list[str]] = [[]]
     for line in code.splitlines():
         if re.match(r"[.\w]+:", line):

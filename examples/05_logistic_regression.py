@@ -34,7 +34,7 @@ if __name__ == "__main__":
         cost = float(learn(*train))
         if step % 50 == 0:
             right = np.mean(answer(test[0]) == test[1])
-            print(f"step {step:3}: loss {cost:.4f}, {right:.1%} of {len(test[1])} test digits right")
+            print(f"step {step:3}: loss {cost:.4f}, {right:.1%} of 400 test digits right")
     weights = gc.value(w).reshape(28, 28)[4:24:2, 4:24]
     print("\nWhere ink speaks for an 8 (+) and for a 3 (-):")
     for row in weights:

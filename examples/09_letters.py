@@ -19,7 +19,7 @@ STEPS = int(sys.argv[2]) if len(sys.argv) > 2 else 400
 
 
 def main() -> None:
-    text = FILE.read_text("utf-8")
+    text = " ".join(FILE.read_text("utf-8").split())
     alphabet = sorted(set(text))
     codes = np.array([alphabet.index(letter) for letter in text])
     nn.seed(0)

@@ -278,24 +278,48 @@ def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
     raise CompilerBug(f"{type(expr).__name__} has no operands to replace")
 
 
+class Substitution:
+    """Exchanges the parts of expressions for which ``replace`` gives another.
+
+    Applied to several expressions, it keeps shared what they share.
+    """
+
+    def __init__(self, replace: Callable[[Expr], Expr | None]) -> None:
+        self.replace = replace
+        self.done: dict[int, tuple[Expr, Expr]] = {}  # the original too, so that its id stays taken
+
+    def __call__(self, expr: Expr) -> Expr:
+        stack = [(expr, False)]
+        while stack:
+            part, ready = stack.pop()
+            if id(part) in self.done:
+                continue
+            if ready:
+                self.done[id(part)] = (part, self._exchanged(part))
+            else:
+                stack.append((part, True))
+                stack.extend((child, False) for child in reversed(part.children))
+        return self.done[id(expr)][1]
+
+    def _exchanged(self, part: Expr) -> Expr:
+        new = self.replace(part)
+        if new is not None:
+            return new
+        children = tuple(self.done[id(c)][1] for c in part.children)
+        same = all(a is b for a, b in zip(children, part.children, strict=True))
+        return part if same else rebuild(part, children)
+
+
 def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:
-    """``expr`` with the parts exchanged for which ``replace`` gives another; sharing is kept."""
-    done: dict[int, Expr] = {}
-    for part in walk(expr):
-        new = replace(part)
-        if new is None:
-            children = tuple(done[id(c)] for c in part.children)
-            same = all(a is b for a, b in zip(children, part.children, strict=True))
-            new = part if same else rebuild(part, children)
-        done[id(part)] = new
-    return done[id(expr)]
+    """One expression with the parts exchanged for which ``replace`` gives another."""
+    return Substitution(replace)(expr)
 
 
-def without_promises(expr: Expr) -> Expr:
-    """``expr`` with indices that guards keep in bounds put back in place of their promises."""
+def without_promises() -> Substitution:
+    """Puts indices that guards keep in bounds back in place of their promises."""
 
     def unwrap(e: Expr) -> Expr | None:
         promised = isinstance(e, Bounded) and e.owner is None
-        return without_promises(e.index) if promised else None  # type: ignore[attr-defined]
+        return without_promises()(e.index) if promised else None  # type: ignore[attr-defined]
 
-    return substitute(expr, unwrap)
+    return Substitution(unwrap)

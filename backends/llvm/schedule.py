@@ -14,7 +14,18 @@ from itertools import pairwise
 
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile_loops import tiled
-from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Load, Reduce, substitute, walk
+from graphc.expr import (
+    Apply,
+    Bounded,
+    Expr,
+    Iter,
+    Lit,
+    Load,
+    Reduce,
+    Substitution,
+    substitute,
+    walk,
+)
 from graphc.index import flat_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Statement
@@ -47,13 +58,7 @@ def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
 # One offset per access ----------------------------------------------------------------------------
 def map_kernel(kernel: Kernel, rewrite: Rewrite) -> Kernel:
     """The kernel with every index and value rewritten; shared expressions stay shared."""
-    cache: dict[int, tuple[Expr, Expr]] = {}
-
-    def change(expr: Expr) -> Expr:
-        if id(expr) not in cache:
-            cache[id(expr)] = (expr, _substitute_all(expr, rewrite, cache))
-        return cache[id(expr)][1]
-
+    change = Substitution(rewrite)
     stages = tuple(
         Stage(
             stage.iters,
@@ -65,15 +70,6 @@ def map_kernel(kernel: Kernel, rewrite: Rewrite) -> Kernel:
         for stage in kernel.stages
     )
     return replace(kernel, stages=stages)
-
-
-def _substitute_all(expr: Expr, rewrite: Rewrite, cache: dict[int, tuple[Expr, Expr]]) -> Expr:
-    def known_or_new(e: Expr) -> Expr | None:
-        if id(e) in cache:
-            return cache[id(e)][1]
-        return rewrite(e)
-
-    return substitute(expr, known_or_new)
 
 
 def flatten(kernel: Kernel) -> Kernel:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile import Contraction, Tile, choose, extent_of, find
-from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, substitute
+from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Substitution, substitute
 from graphc.kernels.kernel import Kernel, Store
 from graphc.loops.ir import Accumulate, Local, Put, Statement
 from graphc.loops.nest import Nest, identity
@@ -135,10 +135,10 @@ def finish(nest: Nest, c: Contraction, place: dict[Expr, Expr], total: Local) ->
         return place.get(part) if isinstance(part, Iter) else None
 
     stores: list[Store] = list(c.kernel.stores)
-    roots = [substitute(s.value, replaced) for s in stores]
-    values = nest.values(roots)
+    change = Substitution(replaced)
+    values = nest.values([change(s.value) for s in stores])
     for store, value in zip(stores, values, strict=True):
-        nest.append(Put(store.buffer, (substitute(store.index[0], replaced),), value))
+        nest.append(Put(store.buffer, (change(store.index[0]),), value))
 
 
 class _Packed(_Tiled):

@@ -60,7 +60,7 @@ def sizes_of(options: argparse.Namespace, target: Target, screen: Screen) -> dic
         raise UserError("GC0305", f"there is no size {unknown[0]!r}", fix=f"known sizes: {known}")
     assumed = [name for name in target.symbols if name not in given]
     if assumed:
-        screen.say(f"with {', '.join(f'{name}={SIZE}' for name in assumed)} (choose with --size)")
+        screen.note(f"with {', '.join(f'{name}={SIZE}' for name in assumed)} (choose with --size)")
     return {**dict.fromkeys(assumed, SIZE), **given}
 
 

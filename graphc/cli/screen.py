@@ -6,6 +6,7 @@ A separate step so that no command asks twice where its output goes. NO_COLOR is
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,10 @@ class Screen:
     def say(self, text: str = "") -> None:
         """Print ``text`` as it is."""
         self.console.print(Text(text))
+
+    def note(self, text: str) -> None:
+        """A remark that is not part of the output: it goes to standard error."""
+        print(text, file=sys.stderr)
 
     def heading(self, text: str) -> None:
         """A line that begins a part of the output."""

@@ -8,6 +8,7 @@ that is cheaper, or read back from the result just stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from graphc.expr import (
     Apply,
@@ -16,8 +17,8 @@ from graphc.expr import (
     Iter,
     Load,
     Reduce,
+    Substitution,
     cast,
-    substitute,
     walk,
     without_promises,
 )
@@ -180,6 +181,8 @@ class _Writer:
         self.final: dict[Node, Expr] = {}
         self.rows: dict[Node, Buffer] = {}
         self.stores: dict[int, list[Store]] = {}
+        self.resolvers: dict[int, Substitution] = {}
+        self.unwrapped = without_promises()
 
     def kernels(self) -> list[Kernel]:
         if self.group.kind == "scatter":
@@ -231,14 +234,16 @@ class _Writer:
     def resolve(self, expr: Expr, stage: int) -> Expr:
         """``expr`` with its loads of other members replaced by what they are at this stage."""
 
-        def replace_load(e: Expr) -> Expr | None:
-            if not isinstance(e, Load):
-                return None
-            if e.buffer in self.owner:
-                return self.member(self.owner[e.buffer], e, stage)
-            return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
+        if stage not in self.resolvers:  # one per stage, so that members share what they share
+            self.resolvers[stage] = Substitution(partial(self.replaced, stage))
+        return self.resolvers[stage](self.unwrapped(expr))
 
-        return substitute(without_promises(expr), replace_load)
+    def replaced(self, stage: int, e: Expr) -> Expr | None:
+        if not isinstance(e, Load):
+            return None
+        if e.buffer in self.owner:
+            return self.member(self.owner[e.buffer], e, stage)
+        return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":
@@ -265,7 +270,8 @@ class _Writer:
         first = Kernel(_iters(index), (Stage((), (Store(memory, index, base),)),), (node,))
         place = iterators(node.inputs[-1].type.static_shape)
         target, value = self.fusion.tracer.scatter(node, place)
-        store = Store(memory, tuple(map(without_promises, target)), without_promises(value), "add")
+        kept = without_promises()
+        store = Store(memory, tuple(map(kept, target)), kept(value), "add")
         return [first, Kernel(_iters(place), (Stage((), (store,)),), (node,))]
 
 

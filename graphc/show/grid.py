@@ -166,7 +166,7 @@ class _Placing:
         return column
 
     def _fill(self, boxes: list[int], row: Sequence[int], column: list[int]) -> None:
-        """One row from left to right; of two boxes that want one column, the longer path has it."""
+        """One row from left to right; of boxes that want one column, the longest path has it."""
 
         def wish(box: int) -> int:
             before = self.before[box]
@@ -174,9 +174,12 @@ class _Placing:
             aside = [column[s] + 1 for s in before]
             return min(inherited or aside, default=0)
 
+        def claim(box: int) -> tuple[int, bool, int, int]:
+            return wish(box), not self.before[box], -self.height[box], box
+
         free = 0
         chained = self.lane[boxes[0]] == UPDATE
-        ordered = boxes if chained else sorted(boxes, key=lambda k: (wish(k), -self.height[k], k))
+        ordered = boxes if chained else sorted(boxes, key=claim)
         for box in ordered:
             column[box] = max(free, wish(box))
             free = column[box] + 1

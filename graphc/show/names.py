@@ -7,6 +7,7 @@ reports must agree.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from itertools import pairwise
@@ -29,24 +30,24 @@ def node_names(nodes: Sequence[Node], given: Mapping[Node, str] | None = None) -
     wanted = {n: readable(n.op.label) for n in nodes if n.op.label}
     wanted |= {n: name for n, name in variables(nodes).items() if n not in wanted}
     wanted |= {n: readable(name) for n, name in (given or {}).items() if name}
-    reserved = {name for n, name in wanted.items() if n.op.label}
+    labelled = [n for n in nodes if n.op.label]
+    others = [n for n in nodes if not n.op.label]
+    wanted = {n: f"%{position}" for position, n in enumerate(others)} | wanted
     taken: set[str] = set()
+    counts: Counter[str] = Counter()
     names: dict[Node, str] = {}
-    position = 0
-    for node in nodes:
-        name = wanted.get(node, f"%{position}")
-        position += not node.op.label
-        names[node] = _free(name, taken if node.op.label else taken | reserved)
+    for node in (*labelled, *others):
+        names[node] = _free(wanted[node], taken, counts)
         taken.add(names[node])
     return names
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _free(name: str, taken: set[str], counts: Counter[str]) -> str:
     """``name``, or the first of ``name_2``, ``name_3``, ... that is not taken."""
-    candidate, count = name, 1
+    candidate = name
     while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
+        counts[name] += 1
+        candidate = f"{name}_{counts[name] + 1}"
     return candidate
 
 
@@ -119,9 +120,10 @@ def attributes(node: Node) -> tuple[str, ...]:
     op = node.op
     if type(op).__str__ is not Op.__str__:
         return _spelled_by_op(str(op), op.name)
-    said = {"shape": node.shape, "dtype": node.dtype, "type": node.type, "label": op.label}
-    shown = {f.name: getattr(op, f.name) for f in fields(op) if f.repr}  # type: ignore[arg-type]
-    said |= {f.name: f.default for f in fields(op) if f.default is not MISSING}  # type: ignore[arg-type]
+    declared = [f for f in fields(op) if f.repr]  # type: ignore[arg-type]
+    said = {f.name: f.default for f in declared if f.default is not MISSING}
+    said |= {"shape": node.shape, "dtype": node.dtype, "type": node.type, "label": op.label}
+    shown = {f.name: getattr(op, f.name) for f in declared}
     return tuple(f"{key}={value}" for key, value in shown.items() if said.get(key, op) != value)
 
 

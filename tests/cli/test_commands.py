@@ -55,7 +55,7 @@ def test_show_goes_down_to_kernels_and_code(graphc, file):
 
 
 def test_show_says_which_sizes_it_assumes(graphc, file):
-    assert "batch=8 (choose with --size)" in graphc("show", f"{file}:loss", "--kernels").out
+    assert "batch=8 (choose with --size)" in graphc("show", f"{file}:loss", "--kernels").err
 
 
 def test_show_draws_kernels(graphc, file, tmp_path):

@@ -144,6 +144,22 @@ def test_above_the_budget_scopes_are_folded_and_the_picture_says_so():
     assert len(layout(shown).boxes) == len(shown.boxes)
 
 
+def test_a_folded_scope_takes_its_own_parameters_in():
+    shown = drawn("residual", detail=1, view="forward")
+    assert not [b for b in shown.boxes if b.role == "param"]
+    assert [b.title for b in shown.boxes if b.role == "input"] == ["input", "input"]
+
+
+def test_updates_stand_beside_their_gradients():
+    graph = models.mlp_graph()
+    for detail in ("folded", "all"):
+        shown = picture(Request(graph.outputs, graph.updates, detail=detail))
+        found = layout(shown)
+        for e in shown.edges:
+            if (shown.boxes[e.source].role, shown.boxes[e.target].role) == ("gradient", "update"):
+                assert found.grid.row[e.source] == found.grid.row[e.target]
+
+
 def test_above_the_budget_without_scopes_runs_are_folded():
     h = models.leaf("x", 3)
     for _ in range(5000):

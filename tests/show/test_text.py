@@ -135,3 +135,13 @@ def test_a_long_tree_says_what_is_missing():
 def test_broadcasts_of_tensors_are_lines():
     y = broadcast_to(models.leaf("b", 3), (2, 3))
     assert "y: f32[2,3] = broadcast(b, axes=(1,))" in graph_text(graph_of(y))
+
+
+def test_a_hundred_thousand_nodes_are_printed():
+    h = models.leaf("x", 3)
+    for _ in range(50_000):
+        a = tanh(h)
+        h = a * a
+    lines = graph_text(graph_of(h)).splitlines()
+    assert len(lines) == 100_000 + 3
+    assert lines[-2].startswith("  h_50000: ")

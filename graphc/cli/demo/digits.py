@@ -56,7 +56,9 @@ def learn_digits(
     accuracy = evaluate()
     screen.heading(f"test accuracy {accuracy:.2%}")
     screen.say(f"{len(history.epochs)} epochs in {time.perf_counter() - started:.1f} s")
-    if not history.interrupted:
+    if history.interrupted:
+        screen.say("stopped early: passes, times and drawings are left out")
+    else:
         report(screen, training, out)
     return accuracy
 
