@@ -28,12 +28,14 @@ SIZES = ("--size", "batch=32")
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
-def graphc(*arguments: str) -> str:
-    """What a command prints, without paths of this machine."""
+def graphc(*arguments: str, status: int = 0) -> str:
+    """What a command prints, without paths of this machine; it must end with ``status``."""
     printed, complained = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
-        main(list(arguments))
-    text = printed.getvalue() + complained.getvalue()
+        ended = main(list(arguments))
+    text = printed.getvalue() if status == ended == 0 else complained.getvalue()
+    if ended != status:
+        raise SystemExit(f"graphc {' '.join(arguments)} ended with status {ended}:\n{text}")
     return text.replace(f"{ROOT}/", "").strip()
 
 
@@ -87,7 +89,7 @@ def asm() -> str:
 
 def error() -> str:
     """What a wrong program is told."""
-    return fenced(graphc("show", "examples/wrong.py:scores"))
+    return fenced(graphc("show", "examples/wrong.py:scores", status=1))
 
 
 def speed() -> str:

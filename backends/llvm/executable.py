@@ -20,7 +20,7 @@ from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.driver import STEP, driver
 from graphc.backends.llvm.emit import Interface, emit, interface
 from graphc.backends.llvm.machine import host
-from graphc.backends.llvm.schedule import schedule
+from graphc.backends.llvm.schedule import View, schedule
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.expr import Buffer
@@ -69,6 +69,13 @@ def compile_kernel(kernel: Kernel) -> Compiled:
     return Compiled(name, loops, called, _LINKED[key])
 
 
+def _place(buffer: Buffer) -> tuple[Buffer, int]:
+    """The memory a kernel's buffer is a view of, and the element it begins at."""
+    if isinstance(buffer, View) and buffer.base is not None:
+        return buffer.base, buffer.start
+    return buffer, 0
+
+
 class Executable:
     """Runs a program. Calls from several threads are safe; they take turns, because they share one
     arena.
@@ -88,37 +95,43 @@ class Executable:
         that stays put.
         """
         program = self.program
-        buffers = list(dict.fromkeys(b for c in self.compiled for b in c.interface.buffers))
-        self.slots = (ctypes.c_void_p * max(len(buffers), 1))()
+        wanted = [_place(b) for c in self.compiled for b in c.interface.buffers]
+        self.slot_of = {place: k for k, place in enumerate(dict.fromkeys(wanted))}
+        self.slots = (ctypes.c_void_p * max(len(self.slot_of), 1))()
         first = ctypes.addressof(self.slots)
-        self.slot_of = {b: k for k, b in enumerate(buffers)}
-        scratch = [b for b in buffers if b.scope == "scratch"]
+        self.slots_of: dict[Buffer, list[tuple[int, int]]] = {}  # slot, and bytes from the start
+        for (buffer, start), slot in self.slot_of.items():
+            shift = start * buffer.type.dtype.bytes
+            self.slots_of.setdefault(buffer, []).append((slot, shift))
+        scratch = [b for b in self.slots_of if b.scope == "scratch"]
         room = max((b.type.bytes for b in scratch), default=0)  # kernels run one after another
         self.arena = np.empty(program.plan.arena_bytes + room + 64, np.uint8)
         base = self.arena.ctypes.data + (-self.arena.ctypes.data) % 64
         for buffer in scratch:
-            self.slots[self.slot_of[buffer]] = base + program.plan.arena_bytes
+            self._point(buffer, base + program.plan.arena_bytes)
         for buffer, offset in program.plan.offsets.items():
-            self.slots[self.slot_of[buffer]] = base + offset
+            self._point(buffer, base + offset)
         self.held = [
             (b, np.asarray(n.op.storage.array if n.op.storage else n.op.eval()))
             for n, b in program.leaves
         ]
         for buffer, array in self.held:
-            self.slots[self.slot_of[buffer]] = array.ctypes.data
+            self._point(buffer, array.ctypes.data)
         self.faults = np.zeros(max(len(self.compiled), 1), np.int64)
         self._write_steps(first)
-        self.input_slots = [self.slot_of.get(b) for b in program.inputs]
-        self.output_slots = [
-            (self.slot_of[b], b.shape, b.type.dtype.numpy) for b in program.outputs
-        ]
+        self.outputs = [(b, b.shape, b.type.dtype.numpy) for b in program.outputs]
         self.has_faults = any(c.interface.owners for c in self.compiled)
+
+    def _point(self, buffer: Buffer, address: int) -> None:
+        """Say where a buffer is."""
+        for slot, shift in self.slots_of.get(buffer, ()):
+            self.slots[slot] = address + shift
 
     def _write_steps(self, first: int) -> None:
         self.tables, steps = [], []
         for number, compiled in enumerate(self.compiled):
             code = compiled.interface
-            places = [first + 8 * self.slot_of[b] for b in code.buffers]
+            places = [first + 8 * self.slot_of[_place(b)] for b in code.buffers]
             table = (ctypes.c_int64 * (len(places) + 1))(
                 *places, self.faults.ctypes.data + 8 * number
             )
@@ -141,14 +154,12 @@ class Executable:
 
     def _bind(self, arrays: Sequence[Array]) -> list[Array]:
         """Point the slots at the inputs and at fresh outputs, which go out."""
-        slots = self.slots
-        for slot, array in zip(self.input_slots, arrays, strict=True):
-            if slot is not None:
-                slots[slot] = array.ctypes.data
+        for buffer, array in zip(self.program.inputs, arrays, strict=True):
+            self._point(buffer, array.ctypes.data)
         outputs = []
-        for slot, shape, dtype in self.output_slots:
+        for buffer, shape, dtype in self.outputs:
             outputs.append(np.empty(shape, dtype))
-            slots[slot] = outputs[-1].ctypes.data
+            self._point(buffer, outputs[-1].ctypes.data)
         return outputs
 
     def _execute(self, first: int, count: int) -> None:

@@ -9,7 +9,7 @@ exists.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from graphc.backends.llvm.machine import Machine
@@ -17,6 +17,7 @@ from graphc.backends.llvm.tile_loops import tiled
 from graphc.expr import (
     Apply,
     Bounded,
+    Buffer,
     Expr,
     Iter,
     Lit,
@@ -26,7 +27,7 @@ from graphc.expr import (
     substitute,
     walk,
 )
-from graphc.index import flat_index, stride
+from graphc.index import affine, flat_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Statement
 from graphc.loops.nest import nest
@@ -39,7 +40,7 @@ def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
     """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for
     the rest.
     """
-    kernel = collapse(flatten(kernel))
+    kernel = rebased(collapse(flatten(kernel)))
     tiles = tiled(kernel, machine)
     if tiles is not None:
         return tiles
@@ -89,6 +90,53 @@ def flatten(kernel: Kernel) -> Kernel:
         for stage in kernel.stages
     )
     return replace(kernel, stages=stages)
+
+
+@dataclass(frozen=True, eq=False)
+class View(Buffer):
+    """A buffer seen from its element ``start`` on: offsets count from there."""
+
+    base: Buffer | None = None
+    start: int = 0
+
+
+def rebased(kernel: Kernel) -> Kernel:
+    """The kernel with the constant that all offsets into a buffer share moved into a `View`.
+
+    Kernels that differ only in where they begin, as the time steps of an unrolled network do, then
+    have one text and are compiled once.
+    """
+    least: dict[Buffer, int] = {}
+    for access, offset in offsets(kernel):
+        constant = affine(offset).constant
+        least[access.buffer] = min(least.get(access.buffer, constant), constant)
+    views = {
+        b: View(b.type, b.scope, b, start)
+        for b, start in least.items()
+        if start > 0 and b.scope == "global"
+    }
+    if not views:
+        return kernel
+
+    def seen(e: Expr) -> Expr | None:
+        if not isinstance(e, Load) or e.buffer not in views:
+            return None
+        view = views[e.buffer]
+        return Load(view, (substitute(e.index[0], seen) - view.start,))
+
+    kernel = map_kernel(kernel, seen)
+    stages = tuple(
+        replace(stage, stores=tuple(_store_seen(s, views) for s in stage.stores))
+        for stage in kernel.stages
+    )
+    return replace(kernel, stages=stages)
+
+
+def _store_seen(store: Store, views: Mapping[Buffer, View]) -> Store:
+    if store.buffer not in views:
+        return store
+    view = views[store.buffer]
+    return replace(store, buffer=view, index=(store.index[0] - view.start,))
 
 
 def offsets(kernel: Kernel) -> list[tuple[Store | Load, Expr]]:

@@ -15,11 +15,13 @@ from graphc.frontends.dsl.manners import at_user_line, axis_of
 from graphc.frontends.dsl.reductions import log_softmax
 from graphc.frontends.dsl.shaping import moveaxis
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
+from graphc.site import scope
 
 Reduction = Literal["mean", "sum", "none"]
 
 
 @at_user_line
+@scope("mse")
 def mse(predictions: Value, targets: Value, reduction: Reduction = "mean") -> Tensor:
     """The mean squared difference of floats of broadcasting shapes."""
     difference = tensor(predictions) - targets
@@ -27,6 +29,7 @@ def mse(predictions: Value, targets: Value, reduction: Reduction = "mean") -> Te
 
 
 @at_user_line
+@scope("cross_entropy")
 def cross_entropy(
     logits: Value, labels: Value, axis: int = -1, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -61,6 +64,7 @@ def _check_labels(scores: Tensor, labels: Tensor) -> None:
 
 
 @at_user_line
+@scope("binary_cross_entropy")
 def binary_cross_entropy(
     probabilities: Value, targets: Value, reduction: Reduction = "mean"
 ) -> Tensor:
@@ -75,6 +79,7 @@ def binary_cross_entropy(
 
 
 @at_user_line
+@scope("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(
     logits: Value, targets: Value, reduction: Reduction = "mean"
 ) -> Tensor:

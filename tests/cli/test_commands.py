@@ -80,7 +80,7 @@ def test_show_draws_kernels(graphc, file, tmp_path):
 def test_what_is_wrong_is_said_without_a_traceback(graphc, file, arguments, code):
     shown = graphc("show", *(a.format(file=file) for a in arguments))
     assert shown.status == 1
-    assert shown.err.startswith(f"{code}: ")
+    assert f"{code}: " in shown.err
     assert "Traceback" not in shown.err
 
 
@@ -130,12 +130,13 @@ def test_run_draws_inputs_that_are_not_given(graphc, file):
 )
 def test_run_says_what_is_wrong(graphc, file, arguments, code):
     ran = graphc("run", f"{file}:loss", *arguments)
-    assert (ran.status, ran.err[:6]) == (1, code)
+    assert ran.status == 1
+    assert f"{code}: " in ran.err
 
 
 def test_run_refuses_an_array_for_an_input_that_is_not_there(graphc, file, tmp_path):
     np.save(tmp_path / "z.npy", np.ones(3))
-    assert graphc("run", f"{file}:loss", "--array", "z=z.npy").err.startswith("GC0302")
+    assert "GC0302: " in graphc("run", f"{file}:loss", "--array", "z=z.npy").err
 
 
 # explain, doctor ----------------------------------------------------------------------------------
