@@ -7,6 +7,7 @@ author of an op or a rule.
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import linecache
 import sys
@@ -22,12 +23,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphc.graph import Node
 
-_HOUSE = tuple(
-    str(folder)
-    for root in [Path(__file__).resolve().parent]
-    for folder in (root, root.parent / "frontends", root.parent / "backends")
-)
-_GUESTS = str(Path(__file__).resolve().parent / "cli")
+_ROOT = Path(__file__).resolve().parent
+_FOLDERS = (_ROOT, _ROOT.parent / "frontends", _ROOT.parent / "backends")
+_HOUSE = (*map(str, _FOLDERS), contextlib.__file__)
+"""Frames that are not the user's; that of contextlib stands where `scope` decorates a function."""
+
+_GUESTS = str(_ROOT / "cli")
 """The command line lives in the house, but it writes models as any user does."""
 
 _STORES = ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF")
