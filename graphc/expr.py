@@ -7,7 +7,7 @@ the whole of fusion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -18,9 +18,13 @@ from graphc.types import BOOL, INT64, DType, Scalar, TensorType, weak_dtype
 
 
 class Algebra(Protocol):
-    """The result of a scalar function of indices in normal form; None when it has none."""
+    """What `graphc.index` knows of indices."""
 
-    def __call__(self, function: str, *operands: Any) -> Expr | None: ...
+    def combined(self, function: str, *operands: Any) -> Expr | None:
+        """A scalar function of indices in normal form; None when it has none."""
+
+    def linear(self, terms: Iterable[tuple[Expr, int]], constant: int) -> Expr:
+        """A sum of multiples of indices in normal form."""
 
 
 class Expr(Arithmetic):
@@ -40,7 +44,7 @@ class Expr(Arithmetic):
     def combine(self, function: str, *operands: Any) -> Self:
         if Expr.algebra is None:
             raise CompilerBug("graphc.index was not imported, so indices have no algebra")
-        index = Expr.algebra(function, *operands)
+        index = Expr.algebra.combined(function, *operands)
         return index if index is not None else apply(function, *operands)  # type: ignore[return-value]
 
     @property
@@ -259,10 +263,9 @@ def depends_on(expr: Expr, iterator: Iter) -> bool:
 def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:
     """``expr`` with other operands; index forms are normalised again."""
     if isinstance(expr, Affine):
-        total: Expr = Lit(expr.constant, INT64)
-        for (_, c), child in zip(expr.terms, children, strict=True):
-            total = total + child * c
-        return total
+        assert Expr.algebra is not None
+        factors = (c for _, c in expr.terms)
+        return Expr.algebra.linear(zip(children, factors, strict=True), expr.constant)
     if isinstance(expr, Load):
         return Load(expr.buffer, children)
     if isinstance(expr, Apply):

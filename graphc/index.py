@@ -8,7 +8,7 @@ data keeps its order of evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graphc.expr import (
@@ -77,12 +77,19 @@ def _recombined(terms: Mapping[Expr, int]) -> Expr | None:
     return None
 
 
+def linear(terms: Iterable[tuple[Expr | int, int]], constant: int = 0) -> Expr:
+    """``constant`` and multiples of indices, added up."""
+    total: dict[Expr, int] = {}
+    for index, factor in terms:
+        form = affine(index)
+        constant += form.constant * factor
+        for atom, c in form.terms:
+            total[atom] = total.get(atom, 0) + c * factor
+    return _simplest(total, constant)
+
+
 def _add(a: Expr | int, b: Expr | int) -> Expr:
-    left, right = affine(a), affine(b)
-    terms = dict(left.terms)
-    for atom, c in right.terms:
-        terms[atom] = terms.get(atom, 0) + c
-    return _simplest(terms, left.constant + right.constant)
+    return linear([(a, 1), (b, 1)])
 
 
 def _scale(a: Affine, by: int) -> Expr:
@@ -185,10 +192,12 @@ def flat_index(buffer: Buffer, index: tuple[Expr, ...]) -> Expr:
     """The element offset of ``index`` in ``buffer``; a single index is an offset already."""
     if len(index) == 1:
         return index[0]
-    total: Expr = Lit(0, INT64)
-    for i, step in zip(index, buffer.strides, strict=True):
-        total = total + i * step
-    return total
+    return linear(zip(index, buffer.strides, strict=True))
 
 
-Expr.algebra = staticmethod(combined)
+class _Algebra:
+    combined = staticmethod(combined)
+    linear = staticmethod(linear)
+
+
+Expr.algebra = _Algebra()

@@ -15,8 +15,7 @@ from itertools import pairwise
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile_loops import tiled
 from graphc.expr import (
-    Apply,
-    Bounded,
+    Affine,
     Buffer,
     Expr,
     Iter,
@@ -27,7 +26,7 @@ from graphc.expr import (
     substitute,
     walk,
 )
-from graphc.index import affine, flat_index, stride
+from graphc.index import affine, flat_index, is_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Statement
 from graphc.loops.nest import nest
@@ -171,13 +170,12 @@ def _move_together(kernel: Kernel, slow: Iter, fast: Iter) -> bool:
 
 
 def _bare_indices(kernel: Kernel) -> list[Expr]:
-    """Indices used as numbers, in conditions or casts, outside any offset."""
-    found: list[Expr] = []
-    for store in kernel.stores:
-        for e in walk(store.value):
-            if isinstance(e, Apply | Bounded):
-                found += [c for c in e.children if not isinstance(c, Load) and c.dtype == INT64]
-    return found
+    """Indices used as numbers, in values and conditions, outside any offset."""
+    found: list[Expr] = [s.value for s in kernel.stores]
+    for e in walk(*found):
+        if not isinstance(e, Load | Affine):
+            found += e.children
+    return [e for e in found if is_index(e)]
 
 
 def _merged(kernel: Kernel, slow: Iter, fast: Iter) -> Kernel:

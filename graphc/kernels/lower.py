@@ -197,7 +197,7 @@ class _Writer:
             for number, stores in sorted(self.stores.items())
         )
         outer = _iters(group.index[a] for a in group.outer)
-        return [Kernel(outer, stages, tuple(group.stages))]
+        return [Kernel(outer, stages, tuple(group.stages))] if stages else []  # nothing is read
 
     def write(self, node: Node) -> None:
         """Emit the stores of one member: its accumulation, and its memory."""

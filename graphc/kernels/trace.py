@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from graphc.expr import Buffer, Expr, Iter, Lit, Load, lift, walk
 from graphc.graph import Node
+from graphc.index import linear
 from graphc.types import INT64, TensorType
 
 DEEP = 64
@@ -74,10 +75,12 @@ def iterators(shape: Sequence[int]) -> tuple[Expr, ...]:
 
 def flatten(index: Iterable[Expr], shape: Sequence[int]) -> Expr:
     """The row-major offset of ``index`` in ``shape``."""
-    offset: Expr = Lit(0, INT64)
-    for i, extent in zip(index, shape, strict=True):
-        offset = offset * extent + i
-    return offset
+    terms: list[tuple[Expr, int]] = []
+    step = 1
+    for i, extent in zip(reversed([*index]), reversed(shape), strict=True):
+        terms.append((i, step))
+        step *= extent
+    return linear(reversed(terms))
 
 
 def unflatten(offset: Expr, shape: Sequence[int]) -> tuple[Expr, ...]:

@@ -119,7 +119,8 @@ class Pad(Op):
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.low) == len(self.high) == len(self.interior) == x.rank:
             raise UserError("GC0103", f"pad of {x}: needs low, high and interior per axis")
-        weak_dtype(self.value, x.dtype)
+        if self.mode == "constant":
+            weak_dtype(self.value, x.dtype)
         if not all(self._allows(axis, extent) for axis, extent in enumerate(x.shape)):
             raise UserError(
                 "GC0104",
@@ -139,7 +140,7 @@ class Pad(Op):
 
     def eval(self, x: Array) -> Array:
         low, high = static(self.low), static(self.high)
-        if self.mode == "constant":
+        if self.mode == "constant" or not x.ndim:  # np.pad wants an axis
             shape = self.infer(TensorType(dtype(x.dtype), x.shape)).static_shape
             out = np.full(shape, self.value, x.dtype)
             ends = zip(low, x.shape, self.interior, strict=True)

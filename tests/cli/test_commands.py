@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from importlib import resources
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from graphc.cli.screen import Screen, duration
 from graphc.compile import BACKENDS
-from graphc.errors import CODES
+from graphc.errors import CODES, CompilerBug
 from graphc.passes import PIPELINE
 
 
@@ -176,8 +178,32 @@ def test_tables_are_aligned(capsys):
     assert capsys.readouterr().out == "name         n\na            1\nlong name  100\n"
 
 
+def test_a_terminal_gets_frames_and_set_pages():
+    screen = Screen(Console(force_terminal=True, file=StringIO(), width=60))
+    screen.table(("name", ">n"), [("[b]", 1)])
+    screen.page("# Title\n\nSome *text*.")
+    shown = screen.console.file.getvalue()
+    assert "│ [b]  │ 1 │" in shown
+    assert "*text*" not in shown
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.2e-5, "42 us"), (5e-9, "5 ns")]
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_ctrl_c_and_bugs_have_their_own_endings(graphc, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def fail(*_):
+        raise CompilerBug("a rule was broken")
+
+    monkeypatch.setattr("graphc.cli.explain.explain", stop)
+    assert graphc("explain").status == 130
+    monkeypatch.setattr("graphc.cli.explain.explain", fail)
+    with pytest.raises(CompilerBug):
+        graphc("explain")
+    assert "please report it" in capsys.readouterr().err

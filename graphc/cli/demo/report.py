@@ -47,6 +47,7 @@ def report(screen: Screen, training: Training, out: Path) -> None:
     step = training.step
     screen.heading("passes: the training step, from the graph as written to the optimised one")
     print_pipeline(screen, run_pipeline(step.graph, step.compiled.sizes))
+    screen.say(f"compile time: {_compile_time(step)}")
     oracle = Executable(step.graph, "numpy", sizes=step.compiled.sizes)
     screen.heading("one step on both backends, from the same parameters")
     gap = _agreement(training, oracle)
@@ -56,6 +57,13 @@ def report(screen: Screen, training: Training, out: Path) -> None:
         _kernels(screen, training, out)
     drawing = draw(training.loss, training.parameters, title=training.title)
     screen.say(f"drawing: {drawing.save(out / f'{training.name}.svg')}")
+
+
+def _compile_time(step: Function) -> str:
+    """Each stage of the step's compilation with its time; kernels found on disk cost little."""
+    seconds = step.compiled.seconds
+    parts = ", ".join(f"{stage} {duration(t)}" for stage, t in seconds.items())
+    return f"{duration(sum(seconds.values()))} ({parts})"
 
 
 @contextmanager
