@@ -36,12 +36,12 @@ def graphc(*arguments: str, status: int = 0) -> str:
     text = printed.getvalue() if status == ended == 0 else complained.getvalue()
     if ended != status:
         raise SystemExit(f"graphc {' '.join(arguments)} ended with status {ended}:\n{text}")
-    return text.replace(f"{ROOT}/", "").strip()
+    return text.replace(f"{ROOT}/", "").rstrip().lstrip("\n")
 
 
 def fenced(text: str, language: str = "text") -> str:
     """A block of code."""
-    return f"```{language}\n{text.strip()}\n```\n"
+    return f"```{language}\n{text.rstrip().lstrip(chr(10))}\n```\n"
 
 
 # The blocks ---------------------------------------------------------------------------------------

@@ -219,7 +219,7 @@ def transposed(kernel: Kernel) -> tuple[Iter, Iter] | None:
     if len(stores) != 1 or kernel.stages[0].iters or stores[0].combine:
         return None
     (store,) = stores
-    if not isinstance(store.value, Load):
+    if not isinstance(store.value, Load) or _reads_data(store.value.index[0]):
         return None
     target, source = store.index[0], store.value.index[0]
     along = {i: (stride(target, i), stride(source, i)) for i in kernel.iters if i.extent >= 4}
@@ -228,6 +228,10 @@ def transposed(kernel: Kernel) -> tuple[Iter, Iter] | None:
     writes = [i for i, (to, at) in along.items() if to == 1 and at not in (0, 1)]
     reads = [i for i, (to, at) in along.items() if at == 1 and to not in (0, 1)]
     return (writes[0], reads[0]) if writes and reads else None
+
+
+def _reads_data(index: Expr) -> bool:
+    return any(isinstance(e, Load) for e in walk(index))
 
 
 def _reduced(kernel: Kernel) -> Iterable[Iter]:

@@ -136,7 +136,7 @@ def finish(nest: Nest, c: Contraction, place: dict[Expr, Expr], total: Local) ->
 
     stores: list[Store] = list(c.kernel.stores)
     change = Substitution(replaced)
-    values = nest.values([change(s.value) for s in stores])
+    values = nest.settled(stores, nest.values([change(s.value) for s in stores]))
     for store, value in zip(stores, values, strict=True):
         nest.append(Put(store.buffer, (change(store.index[0]),), value))
 

@@ -166,7 +166,7 @@ class Value:
         a, b = self.number, other.number if isinstance(other, Value) else other
         if isinstance(a, int) and isinstance(b, int):
             return self.constant(fold(a, b))
-        if b == 0 and integers in ("add", "sub") and self.lanes == 0:
+        if b == (1 if integers == "mul" else 0) and self.lanes == 0:
             return self
         return self.binary(integers, other)
 

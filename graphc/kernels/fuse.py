@@ -119,14 +119,16 @@ class _Fuser:
     def place(self, node: Node) -> None:
         producers = self.producers(node)
         best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
-        if best is not None:
-            answer = self.join(node, best)
-            if isinstance(answer, int):
-                best.stages[node] = answer
-                self.home[node] = best
-                return
-            self.refusals += [Refusal(p, node, answer) for p in producers if self.home[p] is best]
-        self.open(node)
+        answer = "" if best is None else self.join(node, best)
+        if best is not None and isinstance(answer, int):
+            best.stages[node] = answer
+            self.home[node] = best
+        else:
+            self.open(node)
+        for p in producers:
+            if self.home[p] is not self.home[node]:
+                reason = answer if self.home[p] is best else "another operand is computed later"
+                self.refusals.append(Refusal(p, node, str(reason)))
 
     def open(self, node: Node) -> None:
         shape: tuple[int, ...] = node.type.static_shape

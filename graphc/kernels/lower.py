@@ -147,7 +147,7 @@ def _old_value_is_done(
 ) -> bool:
     """Whether ``memory`` is last read where, and not after, ``value`` is written."""
     group = fusion.home[value]
-    if group.kind == "scatter" or group.is_outer(value):
+    if group.kind == "scatter":
         return False
     place = group.index_of(value)
     for other in fusion.groups[group.number :]:
@@ -178,6 +178,7 @@ class _Writer:
         self.fusion, self.group, self.definitions = fusion, group, definitions
         self.stored, self.homes = stored, homes
         self.owner = {fusion.tracer.buffers[n]: n for n in group.stages}
+        self.updated = {homes[b] for b in self.owner if b in homes}
         self.final: dict[Node, Expr] = {}
         self.rows: dict[Node, Buffer] = {}
         self.stores: dict[int, list[Store]] = {}
@@ -243,7 +244,9 @@ class _Writer:
             return None
         if e.buffer in self.owner:
             return self.member(self.owner[e.buffer], e, stage)
-        return Load(self.homes[e.buffer], e.index) if e.buffer in self.homes else None
+        if e.buffer in self.homes:
+            return Load(self.homes[e.buffer], tuple(map(self.resolvers[stage], e.index)))
+        return None
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":
@@ -251,7 +254,7 @@ class _Writer:
         value = self.final[node]
         if self.group.stages[node] == stage:
             return value
-        if _price(value) <= REPEAT and not self.group.is_outer(node):
+        if self.may_repeat(node, value):
             return value
         if node in self.stored and not self.group.is_outer(node):
             return Load(self.memory(node), load.index)
@@ -261,17 +264,22 @@ class _Writer:
             self.put(self.group.stages[node], Store(self.row(node), index, value))
         return Load(self.row(node), index)
 
+    def may_repeat(self, node: Node, value: Expr) -> bool:
+        """Whether a later stage may compute a member again: what it reads must still be there."""
+        lasting = not any(x.buffer in self.updated for x in loads(value))
+        return lasting and _price(value) <= REPEAT and not self.group.is_outer(node)
+
     def scatter(self) -> list[Kernel]:
         """First a copy of the base, then the additions, one point of the updates after another."""
         (node,) = self.group.stages
         memory = self.memory(node)
         index = iterators(node.type.static_shape)
-        base = self.fusion.tracer.value(node.inputs[0], index)
+        base = self.resolve(self.fusion.tracer.value(node.inputs[0], index), 0)
         first = Kernel(_iters(index), (Stage((), (Store(memory, index, base),)),), (node,))
         place = iterators(node.inputs[-1].type.static_shape)
         target, value = self.fusion.tracer.scatter(node, place)
-        kept = without_promises()
-        store = Store(memory, tuple(map(kept, target)), kept(value), "add")
+        where = tuple(self.resolve(i, 0) for i in target)
+        store = Store(memory, where, self.resolve(value, 0), "add")
         return [first, Kernel(_iters(place), (Stage((), (store,)),), (node,))]
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.expr import Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select, rebuild
+from graphc.expr import Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select, rebuild, walk
 from graphc.index import is_index
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement
@@ -132,11 +132,22 @@ class Nest:
             [s.value for s in stage.stores] + [i for s in stage.stores for i in s.index]
         )
         index = iter(values[len(stage.stores) :])
-        for store, value in zip(stage.stores, values, strict=False):
+        settled = self.settled(stage.stores, values[: len(stage.stores)])
+        for store, value in zip(stage.stores, settled, strict=True):
             place = tuple(next(index) for _ in store.index)
             self.put(store, place, value)
         for _ in stage.iters:
             self.close()
+
+    def settled(self, stores: Sequence[Store], values: Sequence[Expr]) -> list[Expr]:
+        """The values of ``stores``; those that read what an earlier store changes as locals."""
+        written: set[Buffer] = set()
+        found: list[Expr] = []
+        for store, value in zip(stores, values, strict=True):
+            late = any(isinstance(e, Load) and e.buffer in written for e in walk(value))
+            found.append(self.define(value, self.depth_now) if late else value)
+            written.add(store.buffer)
+        return found
 
     def make_room(self, store: Store) -> None:
         """Row buffers: a local for one number, memory for a row."""
@@ -163,7 +174,7 @@ class Nest:
         """The roots with shared and loop-invariant parts turned into locals, and reductions into
         loops.
         """
-        order, uses = _schedule(roots)
+        order, uses = evaluation_order(roots)
         done: dict[int, Expr] = {}
         depth: dict[int, int] = {}
         height: dict[int, int] = {}
@@ -171,7 +182,7 @@ class Nest:
             depth[id(e)] = self.depth(e, depth)
             new = self.replaced(e, done, depth[id(e)])
             height[id(e)] = 1 + max((height[id(c)] for c in e.children if id(c) in done), default=0)
-            if uses[id(e)] and _is_work(e) and not isinstance(new, Local):
+            if uses[id(e)] and is_work(e) and not isinstance(new, Local):
                 outside = depth[id(e)] < len(self.blocks) - 1
                 if uses[id(e)] > 1 or outside or height[id(e)] > TALL:
                     new = self.define(new, depth[id(e)])
@@ -200,7 +211,7 @@ class Nest:
         return max([least, *(known[id(c)] for c in e.children)])
 
     def depth_of_reduction(self, e: Reduce) -> int:
-        order, _ = _schedule([e.body])
+        order, _ = evaluation_order([e.body])
         inside = [x for x in order if isinstance(x, Iter) and x not in e.iters]
         return max([self.never, self.floor, *(self.depth_of.get(x, 0) for x in inside)])
 
@@ -220,14 +231,14 @@ class Nest:
         return total
 
 
-def _is_work(e: Expr) -> bool:
+def is_work(e: Expr) -> bool:
     """Whether ``e`` is worth a local: indices are not, address arithmetic is free."""
     if isinstance(e, Apply):
         return not is_index(e)
     return isinstance(e, Load | Select | Bounded)
 
 
-def _schedule(roots: Sequence[Expr]) -> tuple[list[Expr], Counter[int]]:
+def evaluation_order(roots: Sequence[Expr]) -> tuple[list[Expr], Counter[int]]:
     """The parts of ``roots`` in evaluation order, and how often each is used where it is surely
     evaluated.
 

@@ -6,7 +6,7 @@ the text is also what compiled code is cached under: two kernels with one text a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
 from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement
@@ -66,8 +66,25 @@ class Names:
         return self._number(buffer, "b" if buffer.scope == "global" else "r")
 
 
+FOLDS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+
+
+def bare(e: Expr, names: Names) -> str:
+    """An expression as text without parentheses around the whole."""
+    text = expression(e, names)
+    infix = isinstance(e, Apply) and e.function in INFIX
+    return text[1:-1] if infix or isinstance(e, Affine) else text
+
+
 def expression(e: Expr, names: Names) -> str:
-    """An expression as text, fully parenthesised inside."""
+    """An expression as text, parenthesised so that it may stand inside another."""
     match e:
         case Lit(value, dtype):
             return f"{value}" if dtype.name in ("float32", "int64", "bool") else f"{dtype}({value})"
@@ -76,26 +93,39 @@ def expression(e: Expr, names: Names) -> str:
         case Local():
             return names.local(e)
         case Affine(terms, constant):
-            parts = [_term(atom, c, names) for atom, c in terms]
-            return "(" + " + ".join([*parts, str(constant)] if constant else parts) + ")"
+            return f"({_sum([*(_term(*term, names) for term in terms), str(constant)])})"
         case Load(buffer, index):
-            return f"{names.buffer(buffer)}[{', '.join(expression(i, names) for i in index)}]"
+            return f"{names.buffer(buffer)}[{', '.join(bare(i, names) for i in index)}]"
         case Select(condition, chosen, other):
             c, a, b = (expression(x, names) for x in (condition, chosen, other))
             return f"({a} if {c} else {b})"
         case Bounded(index, extent, _):
-            return f"bounded({expression(index, names)}, {extent})"
+            return f"bounded({bare(index, names)}, {extent})"
         case Apply(function, args, dtype):
             return _apply(function, [expression(a, names) for a in args], str(dtype))
         case Reduce(function, iters, body):
             over = ", ".join(f"{names.iter(i)} < {i.extent}" for i in iters)
-            return f"{function}({expression(body, names)} for {over})"
+            return f"{FOLDS[function]}({bare(body, names)} for {over})"
     raise TypeError(f"no text for {type(e).__name__}")
 
 
 def _term(atom: Expr, coefficient: int, names: Names) -> str:
     text = expression(atom, names)
-    return text if coefficient == 1 else f"{text}*{coefficient}"
+    signed = f"-{text}" if coefficient == -1 else text
+    return signed if abs(coefficient) == 1 else f"{text}*{coefficient}"
+
+
+def _sum(parts: Sequence[str]) -> str:
+    """The parts with signs between them; zeros left out."""
+    text = ""
+    for part in parts:
+        if part == "0":
+            continue
+        factor, star, coefficient = part.rpartition("*")
+        if star and coefficient.startswith("-"):
+            part = f"-{factor}*{coefficient[1:]}"
+        text += f" - {part[1:]}" if part.startswith("-") else f" + {part}"
+    return text.removeprefix(" + ") if text.startswith(" + ") else f"-{text.removeprefix(' - ')}"
 
 
 def _apply(function: str, args: list[str], dtype: str) -> str:
@@ -120,17 +150,22 @@ def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
                 head = f"{pad}for {names.iter(iterator)} in {kind}(0, {iterator.extent}{step}):"
                 lines += [head, *_lines(inner, names, pad + "    ")]
             case Define(local, value):
-                text = expression(value, names)
+                text = bare(value, names)
                 lines.append(f"{pad}{names.local(local)}: {local.dtype} = {text}")
             case Accumulate(local, function, value):
-                text = f"{names.local(local)} = {function}({names.local(local)}, {{}})"
-                lines.append(pad + text.format(expression(value, names)))
+                lines.append(pad + folded(names.local(local), function, bare(value, names)))
             case Put(buffer, index, value, combine):
-                place = f"{names.buffer(buffer)}[{', '.join(expression(i, names) for i in index)}]"
-                text = expression(value, names)
-                lines.append(f"{pad}{place} = {f'{combine}({place}, {text})' if combine else text}")
+                place = f"{names.buffer(buffer)}[{', '.join(bare(i, names) for i in index)}]"
+                lines.append(pad + folded(place, combine, bare(value, names)))
             case Alloc(buffer):
                 lines.append(f"{pad}{names.buffer(buffer)}: {buffer.scope} {buffer.type}")
             case Barrier():
                 lines.append(f"{pad}barrier()")
     return lines
+
+
+def folded(place: str, function: str, text: str) -> str:
+    """``place = function(place, text)`` in short; ``place = text`` without a function."""
+    if function in ("", "add", "multiply"):
+        return f"{place} {INFIX.get(function, '')}= {text}"
+    return f"{place} = {function}({place}, {text})"

@@ -6,11 +6,14 @@ and indices, not of tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from graphc.expr import Buffer, Iter
-from graphc.kernels.kernel import Kernel, Program, Store
-from graphc.loops.text import Names, expression
+from graphc.expr import Buffer, Iter, Load, Reduce, Substitution
+from graphc.kernels.kernel import Kernel, Program, Stage, Store
+from graphc.loops.ir import Local
+from graphc.loops.nest import evaluation_order, is_work
+from graphc.loops.text import Names, bare, folded
 from graphc.show.names import node_names
 
 
@@ -41,8 +44,23 @@ def kernel_text(kernel: Kernel, number: int = 0, given: Mapping[Buffer, str] | N
     for stage in kernel.stages:
         lines += _over(stage.iters, names, pad)
         deep = pad + ("    " if stage.iters else "")
-        lines += [deep + _store(s, names) for s in stage.stores]
+        lines += [deep + line for line in _stage(stage, names)]
     return "\n".join(lines)
+
+
+def _stage(stage: Stage, names: Names) -> Iterator[str]:
+    """The stores of one stage; what several of them use is named first."""
+    order, uses = evaluation_order([s.value for s in stage.stores])
+    known: dict[int, Local] = {}
+    change = Substitution(lambda e: known.get(id(e)))
+    for e in order:
+        if uses[id(e)] > 1 and (is_work(e) or isinstance(e, Reduce)) and not isinstance(e, Load):
+            local = Local(e.dtype)
+            yield f"{names.local(local)} = {bare(change(e), names)}"
+            known[id(e)] = local
+            del change.done[id(e)]
+    for store in stage.stores:
+        yield _store(replace(store, value=change(store.value)), names)
 
 
 def _over(iters: Sequence[Iter], names: Names, pad: str) -> list[str]:
@@ -52,7 +70,6 @@ def _over(iters: Sequence[Iter], names: Names, pad: str) -> list[str]:
 
 
 def _store(store: Store, names: Names) -> str:
-    index = ", ".join(expression(i, names) for i in store.index)
+    index = ", ".join(bare(i, names) for i in store.index)
     place = f"{names.buffer(store.buffer)}[{index}]"
-    value = expression(store.value, names)
-    return f"{place} {store.combine}= {value}" if store.combine else f"{place} = {value}"
+    return folded(place, store.combine, bare(store.value, names))

@@ -1,0 +1,82 @@
+"""Runs a graph on each executor: outputs first, then the updated parameters, which are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from graphc.backends import interpreter, llvm
+from graphc.expr import Buffer
+from graphc.graph import Array, Graph
+from graphc.kernels.kernel import Kernel, Program
+from graphc.kernels.lower import lower
+from graphc.loops.interpret import interpret
+from graphc.loops.ir import Statement, statements
+from graphc.loops.nest import nest
+
+Arrays = Sequence[Array]
+Schedule = Callable[[Kernel], tuple[Statement, ...]]
+
+
+@contextmanager
+def restored(graph: Graph) -> Any:
+    """The parameters of ``graph`` have their old values again afterwards."""
+    before = [(p.op.storage, p.op.storage.array.copy()) for p in graph.parameters]
+    try:
+        yield
+    finally:
+        for storage, array in before:
+            storage.array[...] = array
+
+
+def outcome(graph: Graph, run: Callable[[Arrays], list[Array]], arrays: Arrays) -> list[Array]:
+    """What one call returns and leaves behind."""
+    with restored(graph), np.errstate(all="ignore"):
+        outputs = run(arrays)
+        return [*outputs, *(t.op.storage.array.copy() for t, _ in graph.updates)]
+
+
+def interpreted(graph: Graph, arrays: Arrays = ()) -> list[Array]:
+    """By NumPy, op by op: the oracle."""
+    return outcome(graph, interpreter.build(graph).run, arrays)
+
+
+def native(graph: Graph, arrays: Arrays = ()) -> list[Array]:
+    """By the llvm backend, without passes."""
+    return outcome(graph, llvm.build(lower(graph)).run, arrays)
+
+
+def looped(graph: Graph, arrays: Arrays = (), schedule: Schedule = nest) -> list[Array]:
+    """By the plain-Python meaning of loops, in the order that ``schedule`` gives them."""
+    program = lower(graph)
+    return outcome(graph, lambda given: run_loops(program, given, schedule), arrays)
+
+
+def run_loops(program: Program, arrays: Arrays, schedule: Schedule = nest) -> list[Array]:
+    """Every buffer has an array of its own, filled with garbage."""
+    memory = dict(zip(program.inputs, arrays, strict=True))
+    for node, buffer in program.leaves:
+        memory[buffer] = node.op.storage.array if node.op.storage else node.op.eval()
+    for kernel in program.kernels:
+        loops = schedule(kernel)
+        for buffer in touched(loops):
+            memory.setdefault(buffer, garbage(buffer))
+        interpret(loops, memory)
+    return [memory[y] for y in program.outputs]
+
+
+def touched(loops: tuple[Statement, ...]) -> set[Buffer]:
+    """The buffers that loops store into and do not allocate."""
+    found = {s.buffer for s in statements(loops) if hasattr(s, "index")}
+    return {b for b in found if b.scope in ("global", "scratch")}
+
+
+def garbage(buffer: Buffer) -> Array:
+    array = np.empty(buffer.shape, buffer.type.dtype.numpy)
+    array.reshape(-1).view(np.uint8).fill(0x01 if array.dtype == bool else 0x55)
+    return array
+
+
