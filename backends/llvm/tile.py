@@ -175,9 +175,10 @@ def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
                     yield from _in_place(c, row, lane, vectors, lanes, registers)
                 else:
                     copy = (0.3 if contiguous else 0.8 if turns else 2.5) * copied + 2000
-                    height = _even(extent_of(row), (registers - 1 - vectors) // vectors)
-                    cycles = _column_cycles(c, (row, height), (None, 1), (lane, vectors, lanes))
-                    yield Tile("packed", c, row, height, None, 1, lane, vectors, cycles + copy)
+                    along = (lane, vectors, lanes)
+                    for height in _heights(c, row, (registers - 1 - vectors) // vectors):
+                        cycles = copy + _column_cycles(c, (row, height), (None, 1), along)
+                        yield Tile("packed", c, row, height, None, 1, lane, vectors, cycles)
 
 
 def _in_place(
@@ -187,9 +188,26 @@ def _in_place(
     for column in (None, *(i for i in c.columns if i is not lane)):
         for most in (1,) if column is None else (2, 3, 4, 6):
             width = _even(extent_of(column), most)
-            height = _even(extent_of(row), (registers - 1 - width * vectors) // (width * vectors))
-            cycles = _column_cycles(c, (row, height), (column, width), (lane, vectors, lanes))
-            yield Tile("columns", c, row, height, column, width, lane, vectors, cycles)
+            room = (registers - 1 - width * vectors) // (width * vectors)
+            for height in _heights(c, row, room):
+                along = (lane, vectors, lanes)
+                cycles = _column_cycles(c, (row, height), (column, width), along)
+                yield Tile("columns", c, row, height, column, width, lane, vectors, cycles)
+
+
+def _heights(c: Contraction, row: Iter | None, most: int) -> set[int]:
+    """Rows per tile: as many as fit the registers, and as many as the cache can tell apart."""
+    return {_even(extent_of(row), n) for n in (most, min(most, _distinct_rows(c, row) - 2))}
+
+
+def _distinct_rows(c: Contraction, row: Iter | None) -> int:
+    """How many rows a first-level cache of 8 ways of 4 KiB holds at one inner index.
+
+    Rows a large power of two apart share a few sets: 2 KiB leaves room for 16 of them.
+    """
+    step = c.moves(c.first, row) or 0 if row is not None else 0
+    page = 4096
+    return 8 * page // math.gcd(step * c.total.dtype.bytes, page)
 
 
 def extent_of(iterator: Iter | None) -> int:
@@ -212,13 +230,15 @@ def _column_cycles(
     per_k = whole * _cycles(height, width * vectors) + edge * (_cycles(height, width) + 1)
     tiles = _points(c, row, column, lane)
     tiles *= -(-extent_of(row) // height) * -(-extent_of(column) // width)
+    if height > _distinct_rows(c, row):
+        per_k *= 2  # each row is read from the second level, at every step
     store = _store_cycles(c, lane) * height * width * -(-lane.extent // lanes)
     return tiles * (c.depth * per_k + store + 20)
 
 
 def _cycles(height: int, vectors: int) -> float:
-    """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain."""
-    return max(height * vectors, 0.5 * height + vectors, 4.0)
+    """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain; the loop."""
+    return max(height * vectors, 0.5 * height + vectors, 4.0) + 0.5
 
 
 def _store_cycles(c: Contraction, lane: Iter) -> float:
