@@ -28,7 +28,7 @@ from graphc.ops.reduction import ArgExtreme, fold
 from graphc.ops.selection import Concatenate, Flip, Pad, Slice
 from graphc.ops.window import Window, Windows
 from graphc.scalars import SCALARS
-from graphc.types import BOOL, DType, TensorType, dtype
+from graphc.types import BOOL, FLOAT32, DType, TensorType, dtype
 
 FLOATS = ("float32", "float32", "float32", "float64", "float16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -99,9 +99,10 @@ def epsilon(kind: DType) -> float:
 class Builder:
     """Grows a pool of values; each method adds one op and returns None where it does not apply."""
 
-    def __init__(self, seed: int, exact: bool) -> None:
+    def __init__(self, seed: int, exact: bool, state: bool) -> None:
         self.random, self.exact = random.Random(seed), exact
         self.rng = np.random.default_rng(seed)
+        self.state = state  # only parameters, of one type
         self.base = [self.one_of(EXTENTS) for _ in range(3)]
         self.pool: list[Value] = []
 
@@ -121,10 +122,14 @@ class Builder:
 
     # Leaves ---------------------------------------------------------------------------------------
     def leaf(self, name: str) -> Node:
+        if self.state:
+            return self.add(_parameter, name, TensorType(FLOAT32, (self.base[0], self.base[1])))
         rank = self.one_of((0, 1, 2, 2, 2, 3, 3))
         shape = tuple(self.one_of((*self.base, *self.base, 1)) for _ in range(rank))
         kind = TensorType(dtype(self.one_of((*FLOATS, *FLOATS, *INTEGERS, "bool"))), shape)
-        make = self.one_of((_input, _input, _parameter, _table))
+        return self.add(self.one_of((_input, _input, _parameter, _table)), name, kind)
+
+    def add(self, make: Callable[..., Node], name: str, kind: TensorType) -> Node:
         node = make(name, kind, numbers(self.rng, kind))
         self.pool.append(Value(node, 2.0))
         return node
@@ -435,9 +440,9 @@ def _agree_but(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:
     )
 
 
-def build(seed: int, steps: int, exact: bool = True) -> Drawn:
+def build(seed: int, steps: int, exact: bool = True, state: bool = False) -> Drawn:
     """The graph of a seed; more steps add nodes and change none."""
-    builder = Builder(seed, exact)
+    builder = Builder(seed, exact, state)
     leaves = [builder.leaf(f"x{k}") for k in range(2 + builder.upto(2))]
     for _ in range(steps):
         recent = builder.pool[-3:] if builder.upto(1) else builder.pool
@@ -459,10 +464,12 @@ def build(seed: int, steps: int, exact: bool = True) -> Drawn:
     return Drawn(Graph(inputs, tuple(v.node for v in outputs), chosen), errors)
 
 
-def graphs(steps: int = 20, exact: bool = True) -> st.SearchStrategy[Drawn]:
+def graphs(steps: int = 20, exact: bool = True, state: bool = False) -> st.SearchStrategy[Drawn]:
     """Graphs with inputs, parameters and updates. ``exact=False`` when passes may round anew.
 
-    A failure shrinks to the fewest steps; the choices of a step come from the seed, which spreads
-    them more evenly than drawing each one.
+    With ``state`` all leaves are parameters of one type, so that updates meet. A failure shrinks to
+    the fewest steps; the choices of a step come from the seed, which spreads them more evenly than
+    drawing each one.
     """
-    return st.builds(build, st.integers(0, 1 << 40), st.integers(1, steps), st.just(exact))
+    seeds = st.integers(0, 1 << 40)
+    return st.builds(build, seeds, st.integers(1, steps), st.just(exact), st.just(state))

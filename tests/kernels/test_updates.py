@@ -1,4 +1,4 @@
-"""New parameter values: written in place where nobody needs the old one any more, else by a copy."""
+"""New parameter values: in place where nobody needs the old one any more, else by a copy."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def test_places_read_from_a_new_value_in_a_new_value():
         np.testing.assert_allclose(ours, wanted, rtol=1e-6)
 
 
-@given(graphs(steps=25))
+@given(graphs(steps=25, state=True))
 def test_random_updates(drawn: Drawn):
     drawn.check(looped(drawn.graph, drawn.arrays()), interpreted(drawn.graph, drawn.arrays()))
