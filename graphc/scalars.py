@@ -33,7 +33,7 @@ class Scalar:
 
     ``domain`` names the operand kinds it takes (any, number, float, integer, bits, bool, uint32);
     ``result`` is "same" (the operands' dtype) or "bool". ``cost`` is its rough price in additions,
-    used by fusion. ``identity`` makes it usable for reductions. ``commutes`` allows the rewriter to
+    used by fusion. ``identity`` makes it usable for reductions, called ``fold``. ``commutes`` allows the rewriter to
     swap the operands.
     """
 
@@ -46,6 +46,7 @@ class Scalar:
     cost: int = 1
     commutes: bool = False
     identity: float | None = None
+    fold: str = ""
 
     def __call__(self, *operands: Any) -> Any:
         """Apply to anything with `Arithmetic`: nodes, expressions, patterns, frontend tensors."""
@@ -114,7 +115,7 @@ def _share(g: Any, wins: Any, ties: Any) -> Any:
 # Arithmetic ---------------------------------------------------------------------------------------
 _NUMBERS: dict[str, Any] = {"arity": 2, "domain": "number"}
 
-add = _row("add", np.add, lambda g, y, a, b: (g, g), commutes=True, identity=0.0, **_NUMBERS)
+add = _row("add", np.add, lambda g, y, a, b: (g, g), commutes=True, identity=0.0, fold="sum", **_NUMBERS)
 subtract = _row("subtract", np.subtract, lambda g, y, a, b: (g, -g), **_NUMBERS)
 multiply = _row(
     "multiply",
@@ -122,6 +123,7 @@ multiply = _row(
     lambda g, y, a, b: (g * b, g * a),
     commutes=True,
     identity=1.0,
+    fold="prod",
     **_NUMBERS,
 )
 divide = _row("divide", np.divide, lambda g, y, a, b: (g / b, -g * y / b), arity=2, cost=4)
@@ -149,6 +151,7 @@ minimum = _row(
     lambda g, y, a, b: (_share(g, a < b, equal(a, b)), _share(g, b < a, equal(a, b))),
     commutes=True,
     identity=math.inf,
+    fold="min",
     **_NUMBERS,
 )
 maximum = _row(
@@ -157,6 +160,7 @@ maximum = _row(
     lambda g, y, a, b: (_share(g, a > b, equal(a, b)), _share(g, b > a, equal(a, b))),
     commutes=True,
     identity=-math.inf,
+    fold="max",
     **_NUMBERS,
 )
 square = _row("square", np.square, lambda g, y, x: (g * x * 2,), domain="number")
@@ -205,7 +209,8 @@ softplus = _row(
 erf = _row(
     "erf", _erf_like, lambda g, y, x: (g * (2 / math.sqrt(math.pi)) * exp(-x * x),), cost=20
 )
-relu = _row("relu", _relu, lambda g, y, x: (where(x > 0, g, 0.0),), domain="number")
+# the result says where the operand was positive, so the operand need not be kept
+relu = _row("relu", _relu, lambda g, y, x: (where(y > 0, g, 0.0),), domain="number")
 
 # Rounding -----------------------------------------------------------------------------------------
 floor: Scalar = _row("floor", np.floor, _flat)
@@ -223,8 +228,8 @@ less_equal = _row("less_equal", np.less_equal, _flat, **_COMPARES)
 greater = _row("greater", np.greater, _flat, **_COMPARES)
 greater_equal = _row("greater_equal", np.greater_equal, _flat, **_COMPARES)
 _LOGIC: dict[str, Any] = {"arity": 2, "domain": "bool", "commutes": True}
-logical_and = _row("logical_and", np.logical_and, _flat, identity=1.0, **_LOGIC)
-logical_or = _row("logical_or", np.logical_or, _flat, identity=0.0, **_LOGIC)
+logical_and = _row("logical_and", np.logical_and, _flat, identity=1.0, fold="all", **_LOGIC)
+logical_or = _row("logical_or", np.logical_or, _flat, identity=0.0, fold="any", **_LOGIC)
 logical_xor = _row("logical_xor", np.logical_xor, _flat, **_LOGIC)
 logical_not = _row("logical_not", np.logical_not, _flat, domain="bool")
 isnan = _row("isnan", np.isnan, _flat, result="bool")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
 from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement
+from graphc.scalars import SCALARS
 
 INFIX = {
     "add": "+",
@@ -66,16 +67,6 @@ class Names:
         return self._number(buffer, "b" if buffer.scope == "global" else "r")
 
 
-FOLDS = {
-    "add": "sum",
-    "multiply": "prod",
-    "maximum": "max",
-    "minimum": "min",
-    "logical_and": "all",
-    "logical_or": "any",
-}
-
-
 def bare(e: Expr, names: Names) -> str:
     """An expression as text without parentheses around the whole."""
     text = expression(e, names)
@@ -102,10 +93,11 @@ def expression(e: Expr, names: Names) -> str:
         case Bounded(index, extent, _):
             return f"bounded({bare(index, names)}, {extent})"
         case Apply(function, args, dtype):
-            return _apply(function, [expression(a, names) for a in args], str(dtype))
+            inside = expression if function in INFIX else bare
+            return _apply(function, [inside(a, names) for a in args], str(dtype))
         case Reduce(function, iters, body):
             over = ", ".join(f"{names.iter(i)} < {i.extent}" for i in iters)
-            return f"{FOLDS[function]}({bare(body, names)} for {over})"
+            return f"{SCALARS[function].fold}({bare(body, names)} for {over})"
     raise TypeError(f"no text for {type(e).__name__}")
 
 

@@ -29,14 +29,6 @@ _NUMPY: dict[str, Callable[..., Array]] = {
     "logical_and": np.logical_and.reduce,
     "logical_or": np.logical_or.reduce,
 }
-_NAMES = {
-    "add": "sum",
-    "multiply": "prod",
-    "maximum": "max",
-    "minimum": "min",
-    "logical_and": "all",
-    "logical_or": "any",
-}
 
 
 def _checked(name: str, x: TensorType, axes: tuple[int, ...]) -> None:
@@ -130,7 +122,7 @@ class Fold(Op):
 
     @property
     def name(self) -> str:
-        return _NAMES[self.function.name]
+        return self.function.fold
 
     def infer(self, x: TensorType) -> TensorType:
         _checked(self.name, x, self.axes)
