@@ -33,8 +33,8 @@ class Scalar:
 
     ``domain`` names the operand kinds it takes (any, number, float, integer, bits, bool, uint32);
     ``result`` is "same" (the operands' dtype) or "bool". ``cost`` is its rough price in additions,
-    used by fusion. ``identity`` makes it usable for reductions, called ``fold``. ``commutes`` allows the rewriter to
-    swap the operands.
+    used by fusion. ``identity`` makes it usable for reductions, called ``fold``. ``commutes``
+    allows the rewriter to swap the operands.
     """
 
     name: str
@@ -115,7 +115,15 @@ def _share(g: Any, wins: Any, ties: Any) -> Any:
 # Arithmetic ---------------------------------------------------------------------------------------
 _NUMBERS: dict[str, Any] = {"arity": 2, "domain": "number"}
 
-add = _row("add", np.add, lambda g, y, a, b: (g, g), commutes=True, identity=0.0, fold="sum", **_NUMBERS)
+add = _row(
+    "add",
+    np.add,
+    lambda g, y, a, b: (g, g),
+    commutes=True,
+    identity=0.0,
+    fold="sum",
+    **_NUMBERS,
+)
 subtract = _row("subtract", np.subtract, lambda g, y, a, b: (g, -g), **_NUMBERS)
 multiply = _row(
     "multiply",
