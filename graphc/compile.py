@@ -22,7 +22,8 @@ from graphc.kernels.lower import lower
 from graphc.ops.leaves import Table
 from graphc.passes import optimise, split_reductions
 from graphc.rewrite import Ledger
-from graphc.show.program import program_text
+from graphc.show.draw import Drawing, draw
+from graphc.show.program import kernel_hulls, program_text
 from graphc.show.text import graph_text
 from graphc.types import TensorType
 
@@ -275,6 +276,17 @@ class Executable:
         """
         dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, named))]
         load_backend("numpy").find_nan(self._for_sizes(dense).stages["graph"], dense)
+
+    def draw(self, *, kernels: bool = True, **options: Any) -> Drawing:
+        """The latest compilation's graph, as it runs: optimised, its fused kernels as hulls.
+
+        ``options`` are those of `graphc.draw`. Raises `UserError` GC0305 before the first call of a
+        graph with named sizes.
+        """
+        if kernels and "kernels" in self.stages:
+            program = self.program
+            return draw(program.graph, kernels=kernel_hulls(program), **options)
+        return draw(self.stages["optimised"], **options)
 
     def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
         """The median seconds of each kernel over ``repeats`` runs; updates are applied."""

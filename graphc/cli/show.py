@@ -16,9 +16,9 @@ from graphc.cli.screen import Screen
 from graphc.cli.target import Target
 from graphc.compile import Executable
 from graphc.errors import UserError
-from graphc.graph import Graph, Node
-from graphc.kernels.kernel import Program
+from graphc.graph import Graph
 from graphc.show.draw import Drawing, draw
+from graphc.show.program import kernel_hulls
 
 
 def add(commands: Any) -> None:
@@ -76,15 +76,6 @@ def _kernel(number: int | None, made: Executable) -> int | None:
         last = len(made.kernels) - 1
         raise UserError("GC0104", f"there is no kernel {number}", fix=f"use 0 to {last}")
     return number
-
-
-def kernel_hulls(program: Program) -> dict[Node, tuple[int, str]]:
-    """For each computed node the number and the label of its kernel, as drawings want it."""
-    return {
-        node: (number, f"kernel {number}")
-        for number, kernel in enumerate(program.kernels)
-        for node in kernel.nodes
-    }
 
 
 def _drawing(title: str, graph: Graph, options: argparse.Namespace, **more: Any) -> Drawing:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from graphc.expr import Buffer, Iter, Load, Reduce, Substitution
+from graphc.graph import Node
 from graphc.kernels.kernel import Kernel, Program, Stage, Store
 from graphc.loops.ir import Local
 from graphc.loops.nest import evaluation_order, is_work
@@ -21,6 +22,15 @@ def buffer_names(program: Program) -> dict[Buffer, str]:
     """A name for every buffer: that of the node it holds, with ``%3`` spelled ``t3``."""
     names = node_names(program.graph.nodes)
     return {b: names[n].replace("%", "t") for b, n in program.owners.items() if n in names}
+
+
+def kernel_hulls(program: Program) -> dict[Node, tuple[int, str]]:
+    """For each computed node the number and the label of its kernel, as drawings want it."""
+    return {
+        node: (number, f"kernel {number}")
+        for number, kernel in enumerate(program.kernels)
+        for node in kernel.nodes
+    }
 
 
 def program_text(program: Program) -> str:
