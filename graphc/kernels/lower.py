@@ -133,28 +133,39 @@ def _update_in_place(
     """
     homes: dict[Buffer, Buffer] = {}
     copies: list[Kernel] = []
+    uses = _uses(reads)
     for target, value in graph.updates:
         memory, candidate = fusion.tracer.buffers[target], fusion.tracer.buffers[value]
-        if _old_value_is_done(memory, value, fusion, reads):
+        if _old_value_is_done(value, fusion.home[value], uses.get(memory, [])):
             homes[candidate] = memory
         else:
             copies.append(_copy(candidate, memory, (value,)))
     return homes, copies
 
 
-def _old_value_is_done(
-    memory: Buffer, value: Node, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]
-) -> bool:
-    """Whether ``memory`` is last read where, and not after, ``value`` is written."""
-    group = fusion.home[value]
+Use = tuple[Group, Node, Load]
+"""Which kernel, which of its members, and the load."""
+
+
+def _uses(reads: dict[Group, list[tuple[Node, Load]]]) -> dict[Buffer, list[Use]]:
+    """Where each buffer is read."""
+    found: dict[Buffer, list[Use]] = {}
+    for group, loaded in reads.items():
+        for node, load in loaded:
+            found.setdefault(load.buffer, []).append((group, node, load))
+    return found
+
+
+def _old_value_is_done(value: Node, group: Group, uses: list[Use]) -> bool:
+    """Whether a parameter is last read where, and not after, its new ``value`` is written."""
     if group.kind == "scatter":
         return False
     place = group.index_of(value)
-    for other in fusion.groups[group.number :]:
-        for node, load in reads[other]:
-            here = other is group and load.index == place
-            if load.buffer is memory and not (here and group.stages[node] <= group.stages[value]):
-                return False
+    for other, node, load in uses:
+        here = other is group and load.index == place
+        before = other.number < group.number
+        if not before and not (here and group.stages[node] <= group.stages[value]):
+            return False
     return True
 
 
