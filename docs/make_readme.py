@@ -75,6 +75,10 @@ def kernels() -> str:
     return fenced(graphc("show", f"{MODEL}:step", *SIZES, "--kernels"))
 
 
+def fusion() -> str:
+    return fenced(graphc("show", f"{MODEL}:step", *SIZES, "--source", "fusion"))
+
+
 def loops() -> str:
     return fenced(source("loops"))
 
@@ -148,7 +152,9 @@ def busiest(code: str, instruction: str) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     f.__name__: f
-    for f in (program, graph, backward, passes, ledger, kernels, loops, llvm, asm, error, speed)
+    for f in (
+        program, graph, backward, passes, ledger, kernels, fusion, loops, llvm, asm, error, speed,
+    )
 }
 MEASURED = {"speed"}
 """Blocks that differ from run to run."""

@@ -23,7 +23,7 @@ from graphc.ops.leaves import Table
 from graphc.passes import optimise, split_reductions
 from graphc.rewrite import Ledger
 from graphc.show.draw import Drawing, draw
-from graphc.show.program import kernel_hulls, program_text
+from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
 from graphc.types import TensorType
 
@@ -88,7 +88,7 @@ def build(
     folder = load_backend(backend)
     graph = stage("graph", specialise(graph, sizes))
     graph = stage("optimised", optimise(graph, ledger=made.ledger, watch=watch))
-    if backend == "numpy":
+    if folder.TAKES == "graph":
         made.made = stage("executable", folder.build(graph))
         return made
     graph = stage("split", split_reductions(graph))
@@ -185,11 +185,10 @@ class Executable:
         """The argument as a dense array of the declared dtype; safe casts only."""
         wanted = self.dtypes[position]
         if type(value) is not np.ndarray:
-            value = (
-                np.asarray(value, wanted)
-                if isinstance(value, bool | int | float | list | tuple)
-                else np.asarray(value)
-            )
+            weak = isinstance(value, bool | int | float | list | tuple)
+            value = np.asarray(value)
+            if weak and np.can_cast(value.dtype, wanted, "same_kind"):  # as Python numbers do
+                value = value.astype(wanted)
         if value.dtype != wanted:
             if not np.can_cast(value.dtype, wanted, "safe"):
                 raise UserError(
@@ -252,8 +251,8 @@ class Executable:
         return self.compiled.ledger
 
     def source(self, level: str, kernel: int | None = None) -> str:
-        """The latest compilation as text: "graph", "optimised", "kernels", and what the backend
-        has.
+        """The latest compilation as text: "graph", "optimised", "kernels", "fusion" (why edges
+        between kernels were not fused), and what the backend has.
 
         On llvm that is "loops", "llvm" and "asm", of all kernels or of number ``kernel``. Raises
         `UserError` GC0104 for another level.
@@ -262,9 +261,11 @@ class Executable:
             return graph_text(self.stages[level])
         if level == "kernels":
             return program_text(self.program)
+        if level == "fusion":
+            return fusion_text(self.program)
         runner = self.compiled.runner
         if level not in runner.TEXTS:
-            known = ", ".join(("graph", "optimised", "kernels", *runner.TEXTS))
+            known = ", ".join(("graph", "optimised", "kernels", "fusion", *runner.TEXTS))
             raise UserError("GC0104", f"no text called {level!r}", fix=f"use one of {known}")
         return runner.source(level, kernel)
 

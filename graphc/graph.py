@@ -167,7 +167,12 @@ class Op:
 def describe(node: Node) -> str:
     """One line for an error message: name, type, and where it was made."""
     where = f"   made at {node.site.file}:{node.site.line}" if node.site.code else ""
-    return f"{node.name or node.op.name}: {node.type}{where}"
+    return f"{brief(node)}{where}"
+
+
+def brief(node: Node) -> str:
+    """Name and type, to name a node inside a sentence."""
+    return f"{node.name or node.op.name}: {node.type}"
 
 
 # Walks: iterative, because graphs are deep -------------------------------------------------------

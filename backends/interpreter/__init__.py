@@ -14,7 +14,7 @@ import numpy as np
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, describe, toposort
 
-NAME = "numpy"
+TAKES = "graph"
 
 
 class Interpreter:

@@ -9,8 +9,8 @@ from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, check_dtypes
 from graphc.kernels.kernel import Program
 
-NAME = "llvm"
-__all__ = ["NAME", "Executable", "about", "build"]
+TAKES = "program"
+__all__ = ["Executable", "about", "build"]
 
 
 def build(program: Program) -> Executable:

@@ -21,7 +21,7 @@ from graphc.frontends.dsl.leaves import is_input
 from graphc.frontends.dsl.manners import as_node, at_user_line, raw
 from graphc.frontends.dsl.structure import Rebuild, flatten
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
-from graphc.graph import Graph, Node, describe, toposort
+from graphc.graph import Graph, Node, brief, describe, toposort
 from graphc.site import here
 
 Updates = Mapping[Tensor, Value]
@@ -85,7 +85,7 @@ def _checked_inputs(inputs: Iterable[Tensor]) -> tuple[Node, ...]:
         if not is_input(node):
             raise UserError(
                 "GC0302",
-                f"{describe(node)} is listed but is not an input",
+                f"{brief(node)} is listed but is not an input",
                 why="values are passed for inputs only; parameters keep theirs",
                 fix="list only what gc.input made",
             )
@@ -118,7 +118,7 @@ def _update(target: Tensor, value: Value) -> tuple[Node, Node]:
     if node.op.storage is None:
         raise UserError(
             "GC0302",
-            f"update of {describe(node)}, which is no parameter",
+            f"update of {brief(node)}, which is no parameter",
             why="only parameters are stored between calls",
             fix="make it with gc.param",
         )

@@ -19,7 +19,7 @@ from graphc.frontends.dsl.leaves import is_input
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.grad import gradients
-from graphc.graph import Array, Graph, Node, as_array, describe, retyped, toposort
+from graphc.graph import Array, Graph, Node, as_array, brief, retyped, toposort
 from graphc.ops.elementwise import cast_to, full_like
 from graphc.ops.leaves import Input, Table
 from graphc.types import FLOAT64, DType
@@ -88,7 +88,7 @@ def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> 
         if node not in given and node.op.storage is None:
             raise UserError(
                 "GC0302",
-                f"no value for {describe(node)}",
+                f"no value for {brief(node)}",
                 why="differences are taken at a point, so every input needs a number",
                 fix="pass values={x: array}",
             )

@@ -12,8 +12,9 @@ from graphc.errors import UserError
 from graphc.frontends.dsl.manners import as_node, at_user_line
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.grad import gradients
-from graphc.graph import Node, describe
+from graphc.graph import Node, brief, describe
 from graphc.ops.movement import broadcast_to
+from graphc.site import here
 
 
 @at_user_line
@@ -27,7 +28,8 @@ def grad(
     GC0201 (integers, an operation without a derivative), GC0202 (no seed), GC0203 (``loss`` does
     not depend on a tensor of ``wrt``). Method: `graphc.grad`.
     """
-    chosen = _chosen(wrt)
+    (loss,) = _chosen([loss], "gradient of")
+    chosen = _chosen(wrt, "gradient by")
     nodes = [x.node for x in chosen]
     found = gradients(loss.node, nodes, _seed(loss, seed))
     return tuple(_connected(g, x, loss) for g, x in zip(found, nodes, strict=True))
@@ -40,15 +42,15 @@ def value_and_grad(
     return loss, grad(loss, wrt, seed)
 
 
-def _chosen(wrt: Tensor | Iterable[Tensor]) -> Sequence[Tensor]:
-    chosen = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+def _chosen(given: Tensor | Iterable[Tensor], role: str) -> Sequence[Tensor]:
+    chosen = [given] if isinstance(given, Tensor) else list(given)
     for x in chosen:
         if not isinstance(x, Tensor):
             raise UserError(
                 "GC0107",
-                f"gradient by {type(x).__name__} {str(x)[:40]!r}",
-                why="only tensors of the graph can be varied",
-                fix="pass the inputs and parameters themselves",
+                f"{role} {type(x).__name__} {str(x)[:40]!r}",
+                why="tensors of one graph are differentiated by tensors of that graph",
+                fix="pass the loss, then the inputs and parameters themselves",
             )
     return chosen
 
@@ -63,8 +65,8 @@ def _connected(gradient: Node | None, x: Node, loss: Tensor) -> Tensor:
     if gradient is None:
         raise UserError(
             "GC0203",
-            f"{loss.node.name or 'the result'} does not depend on {describe(x)}",
+            f"{loss.node.name or 'the result'} does not depend on {brief(x)}",
             why="no path of differentiable operations leads from one to the other",
             fix="leave it out of wrt, or use it in the computation (stop_gradient cuts paths)",
-        )
+        ).located(str(here()), [describe(loss.node), describe(x)])
     return Tensor(gradient)

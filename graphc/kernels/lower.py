@@ -27,6 +27,7 @@ from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
 from graphc.kernels.kernel import Kernel, Program, Stage, Store
 from graphc.kernels.memory import plan
 from graphc.kernels.trace import iterators, loads
+from graphc.kernels.update import update_in_place
 from graphc.ops.copy import Copy
 from graphc.scalars import SCALARS
 from graphc.site import serving
@@ -43,7 +44,7 @@ def lower(graph: Graph) -> Program:
     definitions = {g: _definitions(fusion, g) for g in fusion.groups}
     reads = {g: _reads(fusion, g, definitions[g]) for g in fusion.groups}
     stored = _stored(graph, fusion, reads)
-    homes, copies = _update_in_place(graph, fusion, reads)
+    homes, copies = update_in_place(graph, fusion, reads)
     kernels = [
         k
         for g in fusion.groups
@@ -121,58 +122,6 @@ def _stored(graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Lo
             if producer in fusion.home and fusion.home[producer] is not group:
                 stored.add(producer)
     return stored
-
-
-def _update_in_place(
-    graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Load]]]
-) -> tuple[dict[Buffer, Buffer], list[Kernel]]:
-    """Where new parameter values go: straight into the parameter if no one reads the old value
-    later, else by a copy.
-
-    Returns candidate buffer -> parameter memory, and the copies to run last.
-    """
-    homes: dict[Buffer, Buffer] = {}
-    copies: list[Kernel] = []
-    uses = _uses(reads)
-    for target, value in graph.updates:
-        memory, candidate = fusion.tracer.buffers[target], fusion.tracer.buffers[value]
-        if _old_value_is_done(value, fusion.home[value], uses.get(memory, [])):
-            homes[candidate] = memory
-        else:
-            copies.append(_copy(candidate, memory, (value,)))
-    return homes, copies
-
-
-Use = tuple[Group, Node, Load]
-"""Which kernel, which of its members, and the load."""
-
-
-def _uses(reads: dict[Group, list[tuple[Node, Load]]]) -> dict[Buffer, list[Use]]:
-    """Where each buffer is read."""
-    found: dict[Buffer, list[Use]] = {}
-    for group, loaded in reads.items():
-        for node, load in loaded:
-            found.setdefault(load.buffer, []).append((group, node, load))
-    return found
-
-
-def _old_value_is_done(value: Node, group: Group, uses: list[Use]) -> bool:
-    """Whether a parameter is last read where, and not after, its new ``value`` is written."""
-    if group.kind == "scatter":
-        return False
-    place = group.index_of(value)
-    for other, node, load in uses:
-        here = other is group and load.index == place
-        before = other.number < group.number
-        if not before and not (here and group.stages[node] <= group.stages[value]):
-            return False
-    return True
-
-
-def _copy(source: Buffer, target: Buffer, nodes: tuple[Node, ...]) -> Kernel:
-    index = iterators(source.shape)
-    iters = tuple(i for i in index if isinstance(i, Iter))
-    return Kernel(iters, (Stage((), (Store(target, index, Load(source, index)),)),), nodes)
 
 
 class _Writer:

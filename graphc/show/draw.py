@@ -18,7 +18,7 @@ import graphviz
 
 from graphc.errors import UserError
 from graphc.grad import gradients
-from graphc.graph import Graph, Node, describe
+from graphc.graph import Graph, Node, brief, describe
 from graphc.show.build import BUDGET, Request, picture
 from graphc.show.dot import to_digraph
 from graphc.show.engine import EngineFailed, find_engine, render
@@ -28,6 +28,7 @@ from graphc.show.picture import Picture
 from graphc.show.subject import nodes, subject
 from graphc.show.svg import svg
 from graphc.show.text import graph_text
+from graphc.site import here
 
 LAYOUTS = ("mirror", "layered")
 VIEWS = ("both", "forward", "backward")
@@ -121,6 +122,10 @@ class Drawing:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        boxes = f"{len(self.picture.boxes)} boxes"
+        return f"<drawing of {self.picture.title}: {boxes}, {self.layout} layout>"
+
     def _repr_svg_(self) -> str:
         return self.svg
 
@@ -200,7 +205,7 @@ def _with_gradients(graph: Graph, wrt: tuple[Node, ...]) -> tuple[Graph, dict[No
     for x, slope in zip(wrt, gradients(loss, wrt), strict=True):
         if slope is None:
             raise UserError(
-                "GC0203", f"{called.get(loss, 'the result')} does not depend on {describe(x)}"
-            )
+                "GC0203", f"{called.get(loss, 'the result')} does not depend on {brief(x)}"
+            ).located(str(here()), [describe(loss), describe(x)])
         slopes[slope] = f"∂{called.get(loss, 'loss')}/∂{x.op.label or called.get(x, 'x')}"
     return Graph(graph.inputs, (*graph.outputs, *slopes), graph.updates), slopes

@@ -45,6 +45,18 @@ def program_text(program: Program) -> str:
     return "\n\n".join([*texts, memory])
 
 
+def fusion_text(program: Program) -> str:
+    """Every edge between kernels that fusion tried to remove, and why it could not."""
+    names = node_names(program.graph.nodes)
+    home = {n: number for number, k in enumerate(program.kernels) for n in k.nodes}
+
+    def spelled(node: Node) -> str:
+        return f"{names[node].replace('%', 't')} = {node.op.name} (kernel {home[node]})"
+
+    lines = [f"{spelled(r.producer)} -> {spelled(r.reader)}: {r.reason}" for r in program.refusals]
+    return "\n".join(lines) or "nothing was refused"
+
+
 def kernel_text(kernel: Kernel, number: int = 0, given: Mapping[Buffer, str] | None = None) -> str:
     """One kernel: its outer indices, and the stores of each stage."""
     names = Names(given)

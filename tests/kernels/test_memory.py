@@ -37,7 +37,7 @@ def _life(buffer: Buffer, kernels: list[Kernel] | tuple[Kernel, ...]) -> tuple[i
 
 
 def _apart(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return a[1] <= b[0] or b[1] <= a[0]
+    return a[1] <= b[0] or b[1] <= a[0] or a[0] == a[1] or b[0] == b[1]
 
 
 def kernel(target: Buffer, sources: list[Buffer]) -> Kernel:

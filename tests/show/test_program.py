@@ -49,3 +49,16 @@ def test_the_numpy_backend_draws_without_kernels():
     x = gc.input("x", (2,))
     made = gc.compile([x], x + 1, backend="numpy")
     assert "kernel 0" not in made.draw().svg
+
+
+def test_every_edge_that_was_not_fused_says_why():
+    made = step()
+    text = made.source("fusion")
+    assert len(text.splitlines()) == len(made.program.refusals) > 0
+    assert "-> " in text
+    assert ": " in text
+
+
+def test_an_unknown_text_names_the_known_ones():
+    with pytest.raises(UserError, match="fusion, loops, llvm, asm"):
+        step().source("ptx")
