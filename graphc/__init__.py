@@ -4,6 +4,8 @@ This file is the face of the package: it only hands names on. The functions of
 `graphc.frontends.dsl` are here under their own names, as NumPy's are in numpy.
 """
 
+from importlib.metadata import version as _version
+
 from graphc.compile import Executable
 from graphc.dims import Dim
 from graphc.errors import CompilerBug, UserError
@@ -13,6 +15,8 @@ from graphc.frontends.training import fit, load, save
 from graphc.show.draw import Drawing, draw, to_graphviz
 from graphc.show.export import to_networkx
 from graphc.types import DType, TensorType
+
+__version__ = _version("graphc")
 
 __all__ = [
     "CompilerBug",

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.dims import Dim
+from graphc.dims import Dim, Size
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, describe, specialise, toposort
 from graphc.kernels.kernel import Kernel, Program
@@ -171,24 +171,26 @@ class Executable:
         missing = [n for n in rest if n not in named]
         extra = [n for n in named if n not in rest]
         if missing or extra or len(arrays) > len(self.names):
-            by_name = f" and {', '.join(named)} by name" if named else ""
-            raise UserError(
-                "GC0302",
-                f"expected the arrays {', '.join(self.names) or '(none)'}; "
-                f"got {len(arrays)} by position{by_name}",
-                fix=f"missing: {', '.join(missing) or 'none'}; "
-                f"not known or given twice: {', '.join(extra) or 'none'}",
-            )
+            raise self._misfit(len(arrays), missing, extra)
         return [*arrays, *(named[n] for n in rest)]
+
+    def _misfit(self, places: int, missing: Sequence[str], extra: Sequence[str]) -> UserError:
+        """What is wrong with a call that passes ``places`` arrays by place and others by name."""
+        count = len(self.names)
+        crowd = [f"{places} arrays are given for {count} inputs"] if places > count else []
+        odd = [f"{n} is {'given twice' if n in self.names else 'no input'}" for n in extra]
+        return UserError(
+            "GC0302",
+            "; ".join([*crowd, *(f"{n} is missing" for n in missing), *odd]),
+            why=f"the inputs are: {', '.join(self.names) or 'none'}",
+            fix="pass one array for each, by place or by name",
+        )
 
     def _dense(self, position: int, value: Any) -> Array:
         """The argument as a dense array of the declared dtype; safe casts only."""
         wanted = self.dtypes[position]
         if type(value) is not np.ndarray:
-            weak = isinstance(value, bool | int | float | list | tuple)
-            value = np.asarray(value)
-            if weak and np.can_cast(value.dtype, wanted, "same_kind"):  # as Python numbers do
-                value = value.astype(wanted)
+            value = _array_of(value, wanted, self.names[position])
         if value.dtype != wanted:
             if not np.can_cast(value.dtype, wanted, "safe"):
                 raise UserError(
@@ -201,12 +203,12 @@ class Executable:
         return value if value.flags.c_contiguous else np.ascontiguousarray(value)
 
     def _for_sizes(self, arrays: Sequence[Array]) -> Specialisation:
-        sizes: dict[str, int] = {}
-        for name, type_, array in zip(self.names, self.types, arrays, strict=True):
-            if array.shape != type_.shape:
-                _bind(name, type_, array.shape, sizes)
-        key = tuple(sizes[s] for s in self.symbols)
-        found = self.specialisations.get(key)
+        given = zip(self.names, self.types, arrays, strict=True)
+        open_shapes = [(n, t, a.shape) for n, t, a in given if a.shape != t.shape]
+        sizes = _learned([(t.shape, shape) for _, t, shape in open_shapes])
+        for name, type_, shape in open_shapes:
+            _check_shape(name, type_, shape, sizes)
+        found = self.specialisations.get(tuple(sizes.get(s, -1) for s in self.symbols))
         return found if found is not None else self.specialise(sizes)
 
     # Looking inside -------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ class Executable:
             raise UserError(
                 "GC0305",
                 f"not compiled yet: sizes {', '.join(self.symbols)} are unknown",
-                fix="call it once",
+                fix=f"call it once, or compile with sizes={{{self.symbols[0]!r}: ...}}",
             )
         return self.last
 
@@ -299,21 +301,57 @@ class Executable:
         return list(zip(ops, seconds, strict=True))
 
 
+def _array_of(value: Any, wanted: np.dtype[Any], name: str) -> Array:
+    """An argument that is no array yet; Python's own numbers become ``wanted`` where they fit."""
+    try:
+        array = np.asarray(value)
+    except UserError:  # a tensor has no value, and says so
+        raise
+    except ValueError as error:
+        raise _no_array(name, value, str(error)) from None
+    if array.dtype.kind not in "biuf":
+        raise _no_array(name, value, "arrays hold numbers or bools")
+    plain = isinstance(value, bool | int | float | list | tuple)
+    if not plain or not np.can_cast(array.dtype, wanted, "same_kind"):
+        return array
+    cast = array.astype(wanted)
+    return array if wanted.kind in "iu" and (cast != array).any() else cast
+
+
+def _no_array(name: str, value: Any, why: str) -> UserError:
+    return UserError(
+        "GC0107",
+        f"{name} cannot be made of {type(value).__name__} {str(value)[:40]!r}",
+        why=why,
+        fix="pass a NumPy array, a number, or lists of numbers in rows of equal length",
+    )
+
+
 def _symbols(type_: TensorType) -> set[str]:
     return {n for s in type_.shape if isinstance(s, Dim) for n in s.names}
 
 
-def _bind(name: str, type_: TensorType, shape: tuple[int, ...], sizes: dict[str, int]) -> None:
-    """Learn named sizes from one array's shape, or say why it does not fit."""
-    fits = len(shape) == type_.rank
-    for size, actual in zip(type_.shape, shape, strict=False):
-        if isinstance(size, Dim):
-            expected = size.substitute(sizes)
-            if isinstance(expected, Dim) and expected == Dim.named(str(expected)):
-                sizes[str(expected)] = expected = actual
-            fits = fits and expected == actual
-        else:
-            fits = fits and size == actual
+def _learned(shapes: Sequence[tuple[tuple[Size, ...], tuple[int, ...]]]) -> dict[str, int]:
+    """Numbers for the named sizes of declared shapes, from the shapes of the arrays."""
+    sizes: dict[str, int] = {}
+    for _ in range(2):  # a size made of several names waits for the others
+        for declared, shape in shapes:
+            for size, actual in zip(declared, shape, strict=False):
+                rest = size.substitute(sizes) if isinstance(size, Dim) else actual
+                if isinstance(rest, Dim):
+                    sizes |= rest.solved(actual)
+    return sizes
+
+
+def _check_shape(
+    name: str, type_: TensorType, shape: tuple[int, ...], sizes: dict[str, int]
+) -> None:
+    """Raises `UserError` GC0303 when an array does not fit its input, given the named sizes."""
+    wanted = [s.substitute(sizes) if isinstance(s, Dim) else s for s in type_.shape]
+    fits = len(wanted) == len(shape) and all(
+        size == actual or (isinstance(size, Dim) and len(size.names) > 1)  # nobody can know
+        for size, actual in zip(wanted, shape, strict=True)
+    )
     if not fits:
         known = ", ".join(f"{k}={v}" for k, v in sizes.items())
         raise UserError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 from graphc.errors import UserError
 
@@ -47,12 +48,16 @@ class Dim:
         return Dim((((name,), 1),))
 
     def __add__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return NotImplemented
         total = dict(self.terms)
         for monomial, coefficient in _terms(other):
             total[monomial] = total.get(monomial, 0) + coefficient
         return _canonical(total)
 
     def __mul__(self, other: Size) -> Size:
+        if not _is_size(other):
+            return NotImplemented
         total: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
@@ -105,6 +110,15 @@ class Dim:
             quotient[tuple(rest)] = c // coefficient
         return _canonical(quotient)
 
+    def solved(self, total: int) -> dict[str, int]:
+        """Its name with the number that makes it ``total``; {} unless it is ``a*name + b``."""
+        shift = dict(self.terms).get((), 0)
+        rest = [(atoms, c) for atoms, c in self.terms if atoms]
+        ((name, *others), factor) = rest[0]
+        number, remainder = divmod(total - shift, factor)
+        linear = len(rest) == 1 and not others and isinstance(name, str)
+        return {str(name): number} if linear and not remainder and number >= 0 else {}
+
     def __str__(self) -> str:
         return "+".join(_spell(m, c) for m, c in self.terms).replace("+-", "-")
 
@@ -115,8 +129,13 @@ class Dim:
 Size = int | Dim
 
 
+def _is_size(value: object) -> bool:
+    """Anything else, such as a tensor, may know by itself how to meet a size."""
+    return isinstance(value, int | Dim | Integral)
+
+
 def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
-    return size.terms if isinstance(size, Dim) else (((), size),)
+    return size.terms if isinstance(size, Dim) else (((), int(size)),)
 
 
 def _canonical(total: Mapping[Monomial, int]) -> Size:

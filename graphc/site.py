@@ -97,8 +97,9 @@ def _stored_names(code: CodeType) -> dict[int, str]:
     for instruction in dis.get_instructions(code):
         if instruction.opname in _STORES and previous is not None:
             # a frame inside a call may point at the cache entries that follow the call
-            for offset in range(previous, instruction.offset, 2):
-                names[offset] = str(instruction.argval)
+            name = str(instruction.argval)
+            if name.isidentifier():  # pytest stores what an assertion compares in "@py_assert1"
+                names.update(dict.fromkeys(range(previous, instruction.offset, 2), name))
         if instruction.opname not in ("CACHE", "NOP", "EXTENDED_ARG"):
             previous = instruction.offset
     return names

@@ -137,7 +137,7 @@ def _wider(a: DType, b: DType) -> str:
     return max((a, b), key=lambda d: (order.index(d.kind), d.bits)).name
 
 
-def weak_dtype(value: Scalar, other: DType) -> DType:
+def weak_dtype(value: Scalar | Dim, other: DType) -> DType:
     """The dtype a Python number takes beside a tensor of dtype ``other``: array API weak scalars.
 
     A float beside an integer tensor, or a number beside a bool tensor, raises `UserError` GC0102.

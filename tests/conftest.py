@@ -1,7 +1,7 @@
 """What every test may use: a seeded random generator, the repository, and settings."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,26 @@ from hypothesis import settings
 # No deadline: the first example of a test compiles code. In CI the examples are always the same.
 settings.register_profile("graphc", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("graphc")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the texts in tests/golden anew"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest, repository: Path) -> Callable[[str, str], None]:
+    """Compares a text with the file of that name in tests/golden, or writes the file anew."""
+
+    def check(name: str, text: str) -> None:
+        path = repository / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+        assert text == path.read_text("utf-8"), "see `git diff` after pytest --update-golden"
+
+    return check
 
 
 @pytest.fixture

@@ -87,7 +87,9 @@ def _has_nan(array: Array) -> bool:
 def _born(node: Node) -> UserError:
     name = node.name or node.op.name
     if not node.inputs:
-        return UserError("GC0307", f"{name} holds a nan from the start", fix="look at its array")
+        return UserError(
+            "GC0307", f"{name} holds a nan from the start", fix="look at its array"
+        ).located(str(node.site), [describe(node)])
     return UserError(
         "GC0307",
         f"{node.op.name} makes a nan in {name}, and no operand has one",

@@ -24,7 +24,7 @@ from graphc.backends.llvm.schedule import View, schedule
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.expr import Buffer
-from graphc.graph import Array
+from graphc.graph import Array, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
 from graphc.loops.ir import Statement
 from graphc.loops.text import Names, loops_text
@@ -204,6 +204,13 @@ class Executable:
             "llvm": lambda c: c.ir,
             "asm": lambda c: jit.assembly(c.ir),
         }
+        if kernel is not None and kernel not in range(len(self.compiled)):
+            raise UserError(
+                "GC0104",
+                f"there is no kernel {kernel!r}",
+                why=f"the program has {len(self.compiled)} kernels, counted from 0",
+                fix="see them with source('kernels')",
+            )
         chosen = self.compiled if kernel is None else [self.compiled[kernel]]
         distinct = {c.name: c for c in chosen}
         return "\n\n".join(makers[level](c) for c in distinct.values())
@@ -211,11 +218,8 @@ class Executable:
 
 def check_dtypes(program: Program) -> None:
     """Refuse what this backend has no code for. Raises `UserError` GC0401."""
-    buffers: set[Buffer] = {b for k in program.kernels for b in (*k.read, *k.written)}
-    for buffer in buffers:
-        if buffer.type.dtype.name == "bfloat16":
+    for node in toposort(node for kernel in program.kernels for node in kernel.nodes):
+        if node.dtype.name == "bfloat16":
             raise UserError(
-                "GC0401",
-                f"the llvm backend cannot run {buffer.type.dtype.name} yet",
-                fix="cast to float32",
-            )
+                "GC0401", "the llvm backend cannot run bfloat16 yet", fix="cast to float32"
+            ).located(str(node.site), [describe(node)])

@@ -370,10 +370,12 @@ def gelu(x: Value, approximate: Literal["none", "tanh"] = "none") -> Tensor:
 
 
 def elu(x: Value, alpha: float = 1.0) -> Tensor:
-    """x above 0, else alpha * (exp(x) - 1) (Clevert et al. 2015). Floats."""
+    """x above 0, else alpha * (exp(x) - 1) (Clevert et al. 2015); slope alpha at 0. Floats."""
     value = tensor(x)
-    # the unused side must stay finite: a gradient of inf * 0 would be nan
-    return where(value > 0, value, alpha * expm1(minimum(value, 0)))
+    above = value > 0
+    # the unused side must stay finite: a gradient of inf * 0 would be nan; and `minimum`, which
+    # shares a tie, would halve the slope alpha at 0
+    return where(above, value, alpha * expm1(where(above, 0, value)))
 
 
 def leaky_relu(x: Value, slope: float = 0.01) -> Tensor:

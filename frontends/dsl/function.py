@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,18 @@ class Function(Executable):
         self.rebuild, self.name = rebuild, name
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
-        """Run it: arrays by place or by input name. Raises `UserError` GC0302 to GC0307."""
-        return self.rebuild(super().__call__(*arrays, **named))
+        """Run it: arrays by place or by input name.
+
+        Raises `UserError` GC0107, GC0302, GC0303, GC0304 (arguments), GC0306 (an index inside).
+        """
+        try:
+            return self.rebuild(super().__call__(*arrays, **named))
+        except UserError as error:
+            raise error.located(str(here()), [describe(x) for x in self.graph.inputs]) from None
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(brief, self.graph.inputs))
+        return f"<{self.name or 'function'}({inputs}) on {self.backend}>"
 
 
 @at_user_line
@@ -140,6 +150,7 @@ class Jit:
 
     NumPy arrays, also inside tuples, lists and dicts, become inputs; everything else is a fixed
     part of the program and must be hashable. Shapes and dtypes decide which compiled version runs.
+    Called with tensors, it adds to their graph, as the plain function does.
     """
 
     def __init__(self, function: Callable[..., Any], backend: str) -> None:
@@ -147,6 +158,14 @@ class Jit:
         self.versions: dict[Any, Function] = {}
         self._signature = inspect.signature(function)
         update_wrapper(self, function)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", "function")
+        return f"<jit {name}{self._signature} on {self.backend}, {len(self.versions)} versions>"
+
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        """As functions do, a jitted method passes on the object it is looked up on."""
+        return self if owner is None else partial(self, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the version for these arguments, which the first of their kind trace and compile.
@@ -157,6 +176,8 @@ class Jit:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         leaves, rebuild = flatten(dict(bound.arguments))
+        if any(isinstance(x, Tensor) and x.node.op.storage is None for x in leaves):
+            return self.function(*args, **kwargs)  # part of a larger graph, which is compiled whole
         arrays = [x for x in leaves if isinstance(x, np.ndarray)]
         key = (repr(rebuild(range(len(leaves)))), tuple(_signature_of(x) for x in leaves))
         if key not in self.versions:

@@ -25,7 +25,7 @@ from graphc.ops.elementwise import cast_to
 from graphc.ops.leaves import Table, constant
 from graphc.ops.movement import broadcast_to
 from graphc.site import here
-from graphc.types import BOOL, FLOAT32, FLOAT64, INT64, DType, dtype, promote, weak_dtype
+from graphc.types import BOOL, FLOAT32, FLOAT64, INT64, DType, Scalar, dtype, promote, weak_dtype
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -53,10 +53,10 @@ def unwrap(value: Any) -> Any:
 
 
 # Lifting ------------------------------------------------------------------------------------------
-def raw(value: Any) -> Node | Array | bool | int | float:
-    """A node, a NumPy array or a Python number. Raises `UserError` GC0107 for anything else."""
+def raw(value: Any) -> Node | Array | bool | int | float | Dim:
+    """A node, a NumPy array, a Python number or a named size. Raises GC0107 for others."""
     value = unwrap(value)
-    if isinstance(value, Node | bool | int | float):
+    if isinstance(value, Node | bool | int | float | Dim):
         return value
     try:
         array = np.asarray(value)
@@ -87,7 +87,7 @@ def default_dtype(value: Any) -> DType:
         return FLOAT32 if value.dtype == np.float64 else dtype(value.dtype)
     if isinstance(value, bool):
         return BOOL
-    return INT64 if isinstance(value, int) else FLOAT32
+    return INT64 if isinstance(value, int | Dim) else FLOAT32
 
 
 def common_dtype(values: Sequence[Any]) -> DType:
@@ -118,8 +118,8 @@ def as_node(value: Any, wanted: DType | None = None) -> Node:
     return constant(_fitting(number, wanted), wanted)
 
 
-def _fitting(number: bool | int | float, wanted: DType) -> bool | int | float:
-    if not wanted.is_integer or isinstance(number, bool):
+def _fitting(number: Scalar | Dim, wanted: DType) -> Scalar | Dim:
+    if not wanted.is_integer or isinstance(number, bool | Dim):
         return number
     limits = np.iinfo(wanted.name)
     if not limits.min <= number <= limits.max:

@@ -98,6 +98,10 @@ class Tensor(Arithmetic):
             _no_value(self, f"np.{ufunc.__name__}", "use the function of graphc with this meaning")
         return apply(name, *inputs)
 
+    def __array_function__(self, function: Any, *_: Any) -> NoReturn:
+        """``np.mean(t)`` and the like want numbers; graphc has functions of the same names."""
+        _no_value(self, f"np.{function.__name__}", f"use gc.{function.__name__}, if there is one")
+
     # What Python asks a value for -----------------------------------------------------------------
     def __bool__(self) -> bool:
         _no_value(self, "a condition", "use gc.where(condition, a, b) in place of if")
@@ -125,9 +129,13 @@ class Tensor(Arithmetic):
             _no_value(self, "len()", "use x.shape[0], which may be a named size")
         return int(self.shape[0])
 
+    def __format__(self, how: str) -> str:
+        return _no_value(self, "a format", "compile the graph and call it") if how else repr(self)
+
     def __repr__(self) -> str:
         name = f"{self.node.name}: " if self.node.name else ""
-        return f"<{name}{self.node.type} = {self.node.op}>"
+        op = self.node.op.name if self.node.op.kind == "leaf" else self.node.op
+        return f"<{name}{self.node.type} = {op}>"
 
     # Types and shapes -----------------------------------------------------------------------------
     @property
@@ -137,7 +145,7 @@ class Tensor(Arithmetic):
 
     @property
     def dtype(self) -> DType:
-        """The element type; compares equal to its NumPy name's `gc.dtype`."""
+        """The element type: ``x.dtype.name == "float32"``, ``x.dtype.numpy`` is NumPy's."""
         return self.node.dtype
 
     @property

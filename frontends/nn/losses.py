@@ -23,9 +23,25 @@ Reduction = Literal["mean", "sum", "none"]
 @at_user_line
 @scope("mse")
 def mse(predictions: Value, targets: Value, reduction: Reduction = "mean") -> Tensor:
-    """The mean squared difference of floats of broadcasting shapes."""
-    difference = tensor(predictions) - targets
+    """The mean squared difference of floats; targets may broadcast to the predictions' shape.
+
+    Raises `UserError` GC0101, also where both would have to broadcast.
+    """
+    difference = _same_shape(predictions, tensor(predictions) - targets)
     return _reduced(difference * difference, reduction)
+
+
+def _same_shape(predictions: Value, loss: Tensor) -> Tensor:
+    """``loss``, unless it has grown: [n, 1] beside [n] makes [n, n], and a wrong mean of it."""
+    wanted = tensor(predictions)
+    if loss.shape != wanted.shape:
+        raise UserError(
+            "GC0101",
+            f"predictions {wanted.node.type} and targets meet in {loss.node.type}",
+            why="every prediction has one target",
+            fix="give both the same shape, e.g. predictions.reshape(-1) or targets[:, None]",
+        )
+    return loss
 
 
 @at_user_line
@@ -75,7 +91,7 @@ def binary_cross_entropy(
     """
     p, t = tensor(probabilities), tensor(targets)
     yes, no = (log(maximum(q, 1e-37)) for q in (p, 1 - p))
-    return _reduced(-(t * yes + (1 - t) * no), reduction)
+    return _reduced(_same_shape(p, -(t * yes + (1 - t) * no)), reduction)
 
 
 @at_user_line
@@ -85,7 +101,7 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """`binary_cross_entropy` of ``sigmoid(logits)``, as ``softplus(x) - x*t``, without overflow."""
     x, t = tensor(logits), tensor(targets)
-    return _reduced(softplus(x) - x * t, reduction)
+    return _reduced(_same_shape(x, softplus(x) - x * t), reduction)
 
 
 @at_user_line

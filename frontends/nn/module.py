@@ -13,6 +13,7 @@ from typing import Any, Self
 from graphc.frontends.dsl.random import Generator
 from graphc.frontends.dsl.state import Arrays, read_state, write_state
 from graphc.frontends.dsl.tensor import Tensor
+from graphc.graph import brief
 from graphc.site import scope
 
 
@@ -42,6 +43,14 @@ class Module:
         with scope(self.scope_name or type(self).__name__.lower()):
             return self.forward(*inputs, **options)
 
+    def __repr__(self) -> str:
+        """The modules inside, one a line, each with its own parameters."""
+        lines = []
+        for path, module in self.named_modules():
+            own = ", ".join(brief(p.node) for p in vars(module).values() if _is_parameter(p))
+            lines.append(f"  {path}: " * bool(path) + f"{type(module).__name__}({own})")
+        return "\n".join(lines)
+
     # What is inside -------------------------------------------------------------------------------
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all below it with their dotted names, as in ``features.0``."""
@@ -61,7 +70,7 @@ class Module:
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 tensor = value.state if isinstance(value, Generator) else value
-                if isinstance(tensor, Tensor) and tensor.node.op.storage is not None:
+                if _is_parameter(tensor):
                     found[_dotted(path, name)] = tensor
         return found
 
@@ -108,6 +117,10 @@ class Module:
         for _, module in self.named_modules():
             found.update(vars(module).get("_recorded", {}))
         return found
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.node.op.storage is not None
 
 
 def _dotted(path: str, name: str) -> str:

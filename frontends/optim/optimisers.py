@@ -58,7 +58,7 @@ class Optimiser(ABC):
         """The parameter of the memory called ``name``, made with ``value`` at the first request."""
         if name not in self._memory:
             label = name.replace(".", "_")
-            self._memory[name] = parameter(value, label, trainable=False)
+            self._memory[name] = parameter(value, label, trainable=False, dtype=value.dtype)
         return self._memory[name]
 
     def _moment(self, name: str, place: int, like: Tensor) -> Tensor:

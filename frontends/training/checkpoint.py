@@ -8,7 +8,7 @@ written under another name first, checked before anything changes, and holds num
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,16 +32,17 @@ def save(path: str | Path, **parts: Stateful) -> None:
 
     The file is replaced in one step: a process killed in between leaves the old one.
     """
+    arrays = read_state(_parameters(parts))
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **read_state(_parameters(parts)))
+        with open(temporary, "xb") as file:  # not mkstemp, whose files only their owner may read
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -55,6 +56,14 @@ def load(path: str | Path, **parts: Stateful) -> None:
 
 
 def _parameters(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
+    for part, owner in parts.items():
+        if not hasattr(owner, "named_state"):
+            raise UserError(
+                "GC0107",
+                f"{part} is a {type(owner).__name__}, which has no named state",
+                why="a checkpoint holds the parameters of models, optimisers and generators",
+                fix="make it an attribute of an nn.Module, and save the module",
+            )
     return {
         f"{part}.{name}": parameter
         for part, owner in parts.items()
@@ -64,6 +73,8 @@ def _parameters(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
 
 def _arrays(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no .npz file, or not all of one")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:

@@ -29,6 +29,9 @@ CHEAP = 4
 """A chain of operations this cheap that reads one tensor is repeated by its readers rather than
 stored.
 """
+TURN = 8
+"""What a free node counts towards `DEEP`: reshapes and transposes in turn double an index each.
+"""
 FEW_ROWS, LARGE = 8, 1 << 16
 """A space this large with fewer rows than this is not reduced by rows: threads would idle."""
 
@@ -278,7 +281,8 @@ def _too_deep(order: Iterable[Node], real: set[Node]) -> set[Node]:
     depth: dict[Node, int] = {}
     forced: set[Node] = set()
     for node in order:
-        depth[node] = 1 + max((depth[x] for x in node.inputs), default=0)
+        own = TURN if node.op.kind == "free" else 1
+        depth[node] = own + max((depth[x] for x in node.inputs), default=0)
         if depth[node] > DEEP and node not in real:
             forced.add(node)
         if node in real or node in forced or node.op.kind == "leaf":

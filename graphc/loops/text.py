@@ -39,21 +39,24 @@ class Names:
 
     def __init__(self, given: Mapping[Buffer, str] | None = None) -> None:
         self.given = dict(given or {})
+        self.taken = set(self.given.values())
         self.known: dict[object, str] = {}
         self.counts = {"i": 0, "b": 0, "v": 0, "r": 0}
 
     def _number(self, key: object, kind: str) -> str:
-        if key not in self.known:
-            count = self.counts[kind]
-            self.counts[kind] += 1
-            round_, letter = divmod(count, len(_LETTERS))
-            name = (
-                _LETTERS[letter] + (str(round_) if round_ else "")
-                if kind == "i"
-                else f"{kind}{count}"
-            )
-            self.known[key] = name
+        while key not in self.known:
+            name = self._next(kind)
+            if name not in self.taken:
+                self.known[key] = name
         return self.known[key]
+
+    def _next(self, kind: str) -> str:
+        count = self.counts[kind]
+        self.counts[kind] += 1
+        if kind != "i":
+            return f"{kind}{count}"
+        round_, letter = divmod(count, len(_LETTERS))
+        return _LETTERS[letter] + (str(round_) if round_ else "")
 
     def iter(self, iterator: Iter) -> str:
         return self._number(iterator, "i")

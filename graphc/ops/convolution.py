@@ -160,6 +160,7 @@ def convolution(
     ``padding`` holds (before, after) per spatial axis. Raises `UserError` GC0101 when the channels
     do not divide into ``groups``.
     """
+    _check_channels(x, w, x.shape[1], w.shape[1] * groups)
     lows, highs = zip(*padding, strict=True) if padding else ((), ())
     grouped = _split_axis(pad(x, (0, 0, *lows), (0, 0, *highs)), 1, groups)
     y = Convolve(tuple(strides), tuple(dilations))(grouped, _split_axis(w, 0, groups))
@@ -179,6 +180,7 @@ def convolution_transposed(
 
     P = (S-1)*stride + dilation*(K-1) + 1 - before - after + output_padding.
     """
+    _check_channels(x, w, x.shape[1], w.shape[0])
     extra = output_padding or (0,) * len(strides)
     filters = _split_axis(w, 0, groups)
     borders = [(size - 1) * d for size, d in zip(w.shape[2:], dilations, strict=True)]
@@ -193,6 +195,23 @@ def convolution_transposed(
     sizes = (n - a - b for n, a, b in zip(y.shape[3:], starts, stops, strict=True))
     whole = crop(y, (0, 0, 0, *starts), (*y.shape[:3], *sizes))
     return reshape(whole, (y.shape[0], y.shape[1] * y.shape[2], *whole.shape[3:]))
+
+
+def _check_channels(x: Node, w: Node, given: Size, wanted: Size) -> None:
+    """Said here in the user's shapes, before groups become an axis of their own."""
+    if given != wanted:
+        raise UserError(
+            "GC0101",
+            f"convolution: {x.type} has {given} channels, the weight {w.type} wants {wanted}",
+            why="axis 1 holds the channels, and every group of them has weights of its own",
+            fix="change the layer's number of inputs, or its groups",
+        )
+    if x.dtype != w.dtype:
+        raise UserError(
+            "GC0102",
+            f"convolution of {x.dtype.name} with a weight of {w.dtype.name}",
+            fix=f"cast one operand, e.g. x.astype({w.dtype.name!r})",
+        )
 
 
 def _split_axis(x: Node, axis: int, groups: int) -> Node:

@@ -175,6 +175,13 @@ def draw(
     does not depend on a tensor of ``wrt``), and what differentiation raises.
     """
     _checked(view=(view, VIEWS), layout=(layout, LAYOUTS), engine=(engine, ENGINES))
+    if not isinstance(kernels, Mapping | None):
+        raise UserError(
+            "GC0104",
+            f"kernels={kernels!r} is no table of nodes",
+            why="only a compiled function knows its kernels",
+            fix="compile the graph, call it once, and draw the function: gc.draw(step)",
+        )
     if not isinstance(detail, int):
         _checked(detail=(detail, DETAILS))
     graph, names = _with_gradients(subject(outputs), () if wrt is None else nodes(wrt))

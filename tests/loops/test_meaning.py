@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from execute import interpreted, looped
 from graphc.graph import Graph
 from graphc.kernels.kernel import Kernel
+from graphc.kernels.lower import lower
 from graphc.loops.ir import Loop, Statement, statements
 from graphc.loops.nest import nest
 from kernels.models import GRAPHS
@@ -62,8 +63,6 @@ def test_models(name: str, rng: np.random.Generator):
 @settings(max_examples=40)
 def test_only_scatters_are_serial(drawn: Drawn):
     """Outer loops may be shared by threads unless iterations add to the same place."""
-    from graphc.kernels.lower import lower
-
     for kernel in lower(drawn.graph).kernels:
         adds = any(s.combine and s.buffer.scope == "global" for s in kernel.stores)
         outer = [s for s in statements(nest(kernel)) if isinstance(s, Loop)][: len(kernel.iters)]

@@ -56,7 +56,14 @@ def test_what_cannot_be_drawn(thing):
 
 
 @pytest.mark.parametrize(
-    "option", [{"view": "side"}, {"layout": "tree"}, {"engine": "neato"}, {"detail": "some"}]
+    "option",
+    [
+        {"view": "side"},
+        {"layout": "tree"},
+        {"engine": "neato"},
+        {"detail": "some"},
+        {"kernels": True},
+    ],
 )
 def test_unknown_options(option):
     with pytest.raises(UserError, match="GC0104"):
@@ -191,3 +198,8 @@ def test_networkx_keeps_parallel_edges():
     assert graph.nodes[1]["type"] == "f32[3]"
     assert graph.nodes[1]["line"] == square.site.line
     assert graph.nodes[0]["role"] == "input"
+
+
+def test_a_drawing_prints_short():
+    drawing = draw(tanh(models.leaf("x", 3)), title="one")
+    assert repr(drawing) == "<drawing of one: 2 boxes, mirror layout>"

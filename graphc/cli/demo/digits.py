@@ -55,7 +55,7 @@ def learn_digits(
     )
     accuracy = evaluate()
     screen.heading(f"test accuracy {accuracy:.2%}")
-    screen.say(f"{len(history.epochs)} epochs in {time.perf_counter() - started:.1f} s")
+    screen.say(f"epochs: {len(history.epochs)}, in {time.perf_counter() - started:.1f} s")
     if history.interrupted:
         screen.say("stopped early: passes, times and drawings are left out")
     else:

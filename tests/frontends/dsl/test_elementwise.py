@@ -184,6 +184,16 @@ def test_activations(rng):
     )
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_the_slope_of_elu(backend):
+    """1 above 0, else alpha * exp(x), at 0 too; a large x must not make it nan."""
+    x, alpha = np.float32([-np.inf, -2, -0.0, 0, 1, 200, np.nan]), 0.75
+    t = gc.input("t", x.shape)
+    (slope,) = gc.compile([t], gc.grad(gc.elu(t, alpha).sum(), [t]), backend=backend)(x)
+    with np.errstate(over="ignore"):
+        assert_close(slope, np.where(x > 0, 1, alpha * np.exp(x)).astype(np.float32))
+
+
 def test_where_and_clip(rng):
     x = rng.normal(size=(3, 4)).astype(np.float32)
     assert_close(run(lambda t: gc.where(t > 0, t, -1), x=x), np.where(x > 0, x, np.float32(-1)))

@@ -169,3 +169,97 @@ def test_constants_are_float32_unless_asked():
     assert gc.constant(np.zeros(2)).dtype.name == "float32"
     assert_close(run(gc.constant([1, 2])), np.array([1, 2]))
     assert_close(run(gc.constant(1.5, "float64")), np.float64(1.5))
+
+
+def test_functions_print_their_signature():
+    x = gc.input("x", ("n", 3))
+    assert repr(gc.compile([x], x, backend="numpy")) == "<function(x: f32[n,3]) on numpy>"
+
+    @gc.jit(backend="numpy")
+    def double(a, scale=2):
+        return a * scale
+
+    assert repr(double) == "<jit double(a, scale=2) on numpy, 0 versions>"
+
+
+def test_a_method_can_be_jitted():
+    class Scaler:
+        def __init__(self, scale):
+            self.scale = scale
+
+        @gc.jit(backend="numpy")
+        def apply(self, a):
+            return a * self.scale
+
+    one = np.ones(2, np.float32)
+    assert Scaler(3).apply(one).tolist() == [3, 3]
+    assert Scaler(5).apply(one).tolist() == [5, 5]
+
+
+def test_a_kernel_that_is_not_there():
+    x = gc.input("x", (2,))
+    f = gc.compile([x], x + 1)
+    for number in (1, -1):
+        with pytest.raises(gc.UserError, match="GC0104: there is no kernel"):
+            f.source("loops", kernel=number)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_bfloat16_is_refused_also_between_two_casts(backend):
+    x = gc.input("x", (2,))
+    with pytest.raises(gc.UserError, match="GC0401"):
+        gc.compile([x], x.astype("bfloat16").astype("float32"), backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_sizes_made_of_names_are_learned_from_arrays(backend):
+    n = gc.dim("n")
+    a, b = gc.input("a", (2 * n + 1, 3)), gc.input("b", (n, 3))
+    f = gc.compile([a, b], gc.concat([a, b], 0), backend=backend)
+    five, two, three = (np.ones((k, 3), np.float32) for k in (5, 2, 3))
+    assert f(five, two).shape == (7, 3)
+    assert f(b=two, a=five).shape == (7, 3)
+    with pytest.raises(gc.UserError, match=r"GC0303: b has shape \(3, 3\), .* with n=2"):
+        f(five, three)
+    with pytest.raises(gc.UserError, match="GC0303: a has shape"):
+        f(np.ones((4, 3), np.float32), two)
+
+
+def test_a_product_of_names_waits_for_one_of_them():
+    flat, column = gc.input("flat", (gc.dim("h") * gc.dim("w"),)), gc.input("column", ("h",))
+    f = gc.compile([flat, column], [flat, column], backend="numpy")
+    assert f(np.ones(12, np.float32), np.ones(4, np.float32))[0].shape == (12,)
+    with pytest.raises(gc.UserError, match="GC0303"):
+        f(np.ones(13, np.float32), np.ones(4, np.float32))
+    with pytest.raises(gc.UserError, match="GC0305"):
+        gc.compile([flat], flat, backend="numpy")(np.ones(12, np.float32))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda x, n: x / n,
+        lambda x, n: n / x,
+        lambda x, n: n * x - (n + 1),
+        lambda x, n: x.sum() / n,
+    ],
+)
+def test_named_sizes_are_numbers_beside_tensors(formula, backend):
+    x = gc.input("x", ("n",))
+    array = np.float32([1, 2, 4])
+    result = gc.compile([x], formula(x, x.shape[0]), backend=backend)(array)
+    assert_close(result, formula(array, np.float32(3)))
+
+
+def test_a_jitted_function_inside_another_is_part_of_its_graph():
+    @gc.jit(backend="numpy")
+    def twice(a, by=2):
+        return a * by
+
+    @gc.jit(backend="numpy")
+    def outer(a):
+        return twice(a, by=3) + np.float32([1, 2])
+
+    assert outer(np.float32([1, 2])).tolist() == [4, 8]
+    assert not twice.versions

@@ -269,3 +269,15 @@ def test_the_default_generator_repeats_after_seed():
     first, second = weights(), weights()
     assert (first[0] == second[0]).all()
     assert (first[0] != first[1]).any()
+
+
+def test_a_convolution_names_the_users_shapes():
+    x = gc.input("x", ("n", 4, 8, 8))
+    said = r"f32\[n,4,8,8\] has 4 channels, the weight f32\[6,3,3,3\] wants 3"
+    with pytest.raises(gc.UserError, match=said) as caught:
+        nn.Conv2d(3, 6, 3)(x)
+    assert "x: f32[n,4,8,8]" in str(caught.value)
+    with pytest.raises(gc.UserError, match=r"the weight .* wants 5"):
+        nn.conv_transposed(x, np.zeros((5, 2, 3, 3)))
+    with pytest.raises(gc.UserError, match="GC0102"):
+        nn.Conv2d(4, 6, 3)(x.astype("float64"))

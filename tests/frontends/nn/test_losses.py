@@ -88,3 +88,14 @@ def test_mse_and_accuracy(rng):
 def test_wrong_calls(program, code):
     with pytest.raises(gc.UserError, match=code):
         program()
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.mse, nn.binary_cross_entropy, nn.binary_cross_entropy_with_logits]
+)
+def test_targets_may_not_blow_up_the_predictions(loss):
+    scores, targets = gc.input("scores", ("n", 1)), gc.input("targets", ("n",))
+    with pytest.raises(gc.UserError, match="GC0101"):
+        loss(scores, targets)
+    assert loss(scores[:, 0], targets).shape == ()
+    assert loss(scores, 0.5, reduction="none").shape == scores.shape

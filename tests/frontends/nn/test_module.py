@@ -96,3 +96,14 @@ def test_state_that_does_not_fit_changes_nothing(change, message):
 def test_a_module_without_forward_says_so():
     with pytest.raises(NotImplementedError):
         nn.Module()(1)
+
+
+def test_a_model_prints_its_layers():
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Sequential(nn.Linear(2, 1, bias=False)))
+    assert repr(model).splitlines() == [
+        "Sequential()",
+        "  0: Linear(weight: f32[2,3], bias: f32[2])",
+        "  1: ReLU()",
+        "  2: Sequential()",
+        "  2.0: Linear(weight: f32[1,2])",
+    ]

@@ -83,6 +83,18 @@ def test_the_memory_has_names():
     }
 
 
+@pytest.mark.parametrize("optimiser", [optim.SGD(0.1, momentum=0.9), optim.Adam(0.1)])
+def test_the_memory_has_the_dtype_of_the_parameter(optimiser):
+    p, g = gc.param(1.0, name="p", dtype="float64"), 1 / 3
+    step = gc.compile([], [], optimiser.updates(p * g, [p]), backend="numpy")
+    step()
+    step()
+    moment = next(t for n, t in optimiser.named_state().items() if n.endswith(".0"))
+    expected = 1.9 * g if isinstance(optimiser, optim.SGD) else 0.1 * 1.9 * g
+    assert moment.dtype.name == "float64"
+    assert_close(gc.value(moment), np.float64(expected), rtol=1e-14)
+
+
 def test_clipping_keeps_the_direction():
     a, b = np.float32([3, 0]), np.float32([4])
     ours = run(lambda a, b: optim.clip_by_norm([a, b], 1.0), a=a, b=b)

@@ -139,3 +139,15 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         training.save(path, model=layer)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_a_checkpoint_has_the_mode_of_any_new_file(tmp_path):
+    training.save(tmp_path / "model.npz", model=nn.Linear(1, 1))
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "model.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_only_what_has_a_state_is_saved(tmp_path):
+    with pytest.raises(gc.UserError, match="GC0107: w is a Tensor"):
+        training.save(tmp_path / "model.npz", w=gc.param(np.zeros(2)))
+    assert os.listdir(tmp_path) == []
