@@ -22,11 +22,27 @@ Scalar = bool | int | float
 
 @dataclass(frozen=True)
 class DType:
-    """An element type. ``kind`` is one of bool, int, uint, float; ``bits`` its width in memory."""
+    """An element type. ``kind`` is one of bool, int, uint, float; ``bits`` its width in memory.
+
+    Equal to its name and to NumPy's dtype of that name: ``x.dtype == "float32"``.
+    """
 
     name: str
     kind: str
     bits: int
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DType | str):
+            return self.name == (other.name if isinstance(other, DType) else other)
+        if isinstance(other, type | np.dtype):
+            try:
+                return self.name == np.dtype(other).name
+            except TypeError:
+                return NotImplemented
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @property
     def short(self) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from graphc.backends import interpreter, llvm
-from graphc.expr import Buffer
+from graphc.expr import Buffer, Load, walk
 from graphc.graph import Array, Graph
 from graphc.kernels.kernel import Kernel, Program
 from graphc.kernels.lower import lower
 from graphc.loops.interpret import interpret
-from graphc.loops.ir import Statement, statements
+from graphc.loops.ir import Put, Statement, expressions, statements
 from graphc.loops.nest import nest
 
 Arrays = Sequence[Array]
@@ -57,20 +57,41 @@ def looped(graph: Graph, arrays: Arrays = (), schedule: Schedule = nest) -> list
 
 def run_loops(program: Program, arrays: Arrays, schedule: Schedule = nest) -> list[Array]:
     """Every buffer has an array of its own, filled with garbage."""
-    memory = dict(zip(program.inputs, arrays, strict=True))
+    memory: dict[Buffer, Any] = dict(zip(program.inputs, arrays, strict=True))
     for node, buffer in program.leaves:
         memory[buffer] = node.op.storage.array if node.op.storage else node.op.eval()
     for kernel in program.kernels:
         loops = schedule(kernel)
         for buffer in touched(loops):
-            memory.setdefault(buffer, garbage(buffer))
+            base = getattr(buffer, "base", None) or buffer
+            memory.setdefault(base, garbage(base))
+            if base is not buffer:
+                memory[buffer] = Shifted(memory[base], buffer)
         interpret(loops, memory)
     return [memory[y] for y in program.outputs]
 
 
+class Shifted:
+    """The memory of a view: places count from where it begins."""
+
+    def __init__(self, array: Array, view: Any) -> None:
+        self.flat, self.view = array.reshape(-1), view
+
+    def place(self, index: tuple[int, ...]) -> int:
+        return self.view.start + int(np.ravel_multi_index(index, self.view.shape))
+
+    def __getitem__(self, index: tuple[int, ...]) -> Any:
+        return self.flat[self.place(index)]
+
+    def __setitem__(self, index: tuple[int, ...], value: Any) -> None:
+        self.flat[self.place(index)] = value
+
+
 def touched(loops: tuple[Statement, ...]) -> set[Buffer]:
-    """The buffers that loops store into and do not allocate."""
-    found = {s.buffer for s in statements(loops) if hasattr(s, "index")}
+    """The buffers that loops use and do not allocate."""
+    found = {s.buffer for s in statements(loops) if isinstance(s, Put)}
+    for statement in statements(loops):
+        found |= {e.buffer for e in walk(*expressions(statement)) if isinstance(e, Load)}
     return {b for b in found if b.scope in ("global", "scratch")}
 
 
@@ -78,5 +99,3 @@ def garbage(buffer: Buffer) -> Array:
     array = np.empty(buffer.shape, buffer.type.dtype.numpy)
     array.reshape(-1).view(np.uint8).fill(0x01 if array.dtype == bool else 0x55)
     return array
-
-

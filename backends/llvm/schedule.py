@@ -26,7 +26,7 @@ from graphc.expr import (
     substitute,
     walk,
 )
-from graphc.index import affine, flat_index, is_index, stride
+from graphc.index import bounds, flat_index, is_index, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.ir import Statement
 from graphc.loops.nest import nest
@@ -100,15 +100,15 @@ class View(Buffer):
 
 
 def rebased(kernel: Kernel) -> Kernel:
-    """The kernel with the constant that all offsets into a buffer share moved into a `View`.
+    """The kernel with what all offsets into a buffer have in common moved into a `View`.
 
     Kernels that differ only in where they begin, as the time steps of an unrolled network do, then
     have one text and are compiled once.
     """
     least: dict[Buffer, int] = {}
     for access, offset in offsets(kernel):
-        constant = affine(offset).constant
-        least[access.buffer] = min(least.get(access.buffer, constant), constant)
+        low, _ = bounds(offset) or (0, 0)
+        least[access.buffer] = min(least.get(access.buffer, low), low)
     views = {
         b: View(b.type, b.scope, b, start)
         for b, start in least.items()

@@ -23,7 +23,7 @@ from graphc.ops.leaves import constant
 from graphc.ops.movement import reshape, transpose
 from graphc.ops.reduction import ArgExtreme, expand, fold
 from graphc.site import here
-from graphc.types import BOOL, DType, dtype
+from graphc.types import BOOL, FLOAT16, FLOAT32, DType, dtype
 
 Axis = int | Iterable[int] | None
 Value = Any
@@ -242,18 +242,26 @@ class Tensor(Arithmetic):
     def mean(self, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
         """The arithmetic mean over ``axis`` of a float tensor."""
         axes = manners.axes_of(axis, self.ndim)
-        return self.sum(axes, keepdims=keepdims) / self._count(axes)
+        wide = self._wide()
+        return (wide.sum(axes, keepdims=keepdims) / wide._count(axes)).astype(self.dtype)
 
     @at_user_line
     def var(self, axis: Axis = None, *, correction: int = 0, keepdims: bool = False) -> Tensor:
         """The mean squared distance from the mean; divides by the count minus ``correction``."""
         axes = manners.axes_of(axis, self.ndim)
-        distance = self - spread(self.mean(axes), self, axes)
-        return (distance * distance).sum(axes, keepdims=keepdims) / self._count(axes, correction)
+        wide = self._wide()
+        distance = wide - spread(wide.mean(axes), wide, axes)
+        total = (distance * distance).sum(axes, keepdims=keepdims)
+        return (total / wide._count(axes, correction)).astype(self.dtype)
 
     def std(self, axis: Axis = None, *, correction: int = 0, keepdims: bool = False) -> Tensor:
         """The square root of `var`."""
-        return apply("sqrt", self.var(axis, correction=correction, keepdims=keepdims))
+        wide = self._wide().var(axis, correction=correction, keepdims=keepdims)
+        return apply("sqrt", wide).astype(self.dtype)
+
+    def _wide(self) -> Tensor:
+        """float16 as float32, as NumPy averages it: its sums and counts end at 65504."""
+        return self.astype(FLOAT32) if self.dtype == FLOAT16 else self
 
     def _count(self, axes: tuple[int, ...], correction: int = 0) -> Tensor:
         count = product(self.shape[a] for a in axes) - correction

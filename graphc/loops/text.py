@@ -81,7 +81,9 @@ def expression(e: Expr, names: Names) -> str:
     """An expression as text, parenthesised so that it may stand inside another."""
     match e:
         case Lit(value, dtype):
-            return f"{value}" if dtype.name in ("float32", "int64", "bool") else f"{dtype}({value})"
+            # in its own dtype, so that a float32 is written 0.1
+            number = str(dtype.numpy.type(value)) if dtype.is_float else str(value)
+            return number if dtype.name in ("float32", "int64", "bool") else f"{dtype}({number})"
         case Iter():
             return names.iter(e)
         case Local():

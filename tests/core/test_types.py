@@ -138,3 +138,14 @@ def test_parts_of_a_type():
 def test_every_code_is_a_number_and_has_a_title():
     assert all(len(code) == 6 and code.startswith("GC") for code in CODES)
     assert len(set(CODES.values())) == len(CODES)
+
+
+def test_a_dtype_equals_its_name_and_numpys_dtype():
+    f32 = dtype("float32")
+    assert f32 == "float32"
+    assert f32 == np.float32
+    assert f32 == np.dtype("float32")
+    assert f32 != "float64"
+    assert f32 != np.int32
+    assert f32 != 3
+    assert {f32: 1}[dtype(np.float32)] == 1

@@ -76,6 +76,18 @@ def test_positions_of_extremes(cube, axis):
         assert_close(run(lambda t, f=name: getattr(gc, f)(t, axis, keepdims=True), x=cube), kept)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_averages_of_float16_are_taken_in_float32(backend):
+    """More elements than float16 can count (65504), and a sum and squares beyond its range."""
+    x = gc.input("x", (300, 300), "float16")
+    mean, var, std = gc.compile([x], [x.mean(), x.var(), x.std()], backend=backend)(
+        np.tile(np.float16([200, 1000]), (300, 150))
+    )
+    assert_close(mean, np.float16(600))
+    assert_close(var, np.float16(np.inf))  # 400**2, which float16 does not have
+    assert_close(std, np.float16(400))
+
+
 def test_variance_with_correction(cube):
     assert_close(run(lambda t: t.var(1, correction=1), x=cube), cube.var(1, ddof=1))
 

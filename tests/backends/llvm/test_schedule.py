@@ -1,0 +1,107 @@
+"""Schedules for several processors, run by the plain-Python meaning of loops."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from execute import interpreted, looped
+from graphc.backends.llvm.machine import Machine, named
+from graphc.backends.llvm.schedule import collapse, flatten, schedule
+from graphc.backends.llvm.tile import choose, find
+from graphc.graph import Graph
+from graphc.kernels.lower import lower
+from graphc.loops.ir import Loop, statements
+from graphc.ops.contraction import Contract, matmul
+from graphc.ops.convolution import Convolve
+from graphc.ops.leaves import Iota
+from graphc.ops.movement import broadcast_to, reshape, transpose
+from graphc.scalars import exp, tanh
+from kernels.models import GRAPHS, leaf
+from random_graphs import Drawn, graphs
+
+MACHINES = {
+    "sse": named("x86-64"),
+    "avx2": named("haswell"),
+    "avx512": named("skylake-avx512"),
+    "neon": Machine("aarch64-unknown-linux-gnu", "generic", "+neon"),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+@given(drawn=graphs(steps=12))
+@settings(max_examples=25)
+def test_random_graphs(name: str, drawn: Drawn):
+    arrays = drawn.arrays()
+    found = looped(drawn.graph, arrays, partial(schedule, machine=MACHINES[name]))
+    drawn.check(found, interpreted(drawn.graph, arrays))
+
+
+@pytest.mark.parametrize("model", GRAPHS)
+def test_models(model: str, rng: np.random.Generator):
+    graph = GRAPHS[model]()
+    arrays = [rng.normal(size=x.shape).astype(np.float32) for x in graph.inputs]
+    found = looped(graph, arrays, partial(schedule, machine=MACHINES["avx512"]))
+    for ours, wanted in zip(found, interpreted(graph, arrays), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-5)
+
+
+TILES = {
+    "columns": (matmul, (7, 5), (5, 18)),
+    "packed": (matmul, (3, 130), (130, 131)),
+    "packed, turned": (Contract((0, 1), (2, 1), (0, 2)), (3, 130), (131, 130)),
+    "inner": (Contract((0, 1), (2, 1), (0, 2)), (2, 64), (3, 64)),
+    "one row": (matmul, (1, 9), (9, 33)),
+    "batched": (matmul, (3, 2, 5), (3, 5, 17)),
+    "all": (Contract((0, 1), (0, 1), ()), (3, 17), (3, 17)),
+    "convolution": (Convolve((1, 1), (1, 1)), (2, 1, 2, 5, 19), (1, 3, 2, 3, 3)),
+    "strided": (Convolve((2, 2), (1, 1)), (1, 1, 2, 7, 21), (1, 3, 2, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("machine", ["sse", "avx512"])
+@pytest.mark.parametrize("name", TILES)
+def test_tiles(name: str, machine: str, rng: np.random.Generator):
+    op, *shapes = TILES[name]
+    inputs = tuple(leaf(f"x{k}", *shape) for k, shape in enumerate(shapes))
+    graph = Graph(inputs, (op(*inputs),))
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    (found,) = looped(graph, arrays, partial(schedule, machine=MACHINES[machine]))
+    (wanted,) = interpreted(graph, arrays)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_every_way_to_fill_lanes_is_tried():
+    modes = set()
+    for op, *shapes in TILES.values():
+        (kernel,) = lower(Graph((), (op(*(leaf("x", *s) for s in shapes)),))).kernels
+        contraction = find(collapse(flatten(kernel)))
+        tile = choose(contraction, MACHINES["avx512"]) if contraction else None
+        modes.add(tile.mode if tile else None)
+    assert modes >= {"columns", "packed", "inner"}
+
+
+def extents(graph: Graph) -> list[int]:
+    """The extents of all loops of the only kernel."""
+    (kernel,) = lower(graph).kernels
+    loops = schedule(kernel, MACHINES["avx512"])
+    return [s.iter.extent for s in statements(loops) if isinstance(s, Loop)]
+
+
+def test_indices_that_move_together_become_one():
+    x, y = leaf("x", 3, 4, 5), leaf("y", 3, 4, 5)
+    assert extents(Graph((), (tanh(x + y),))) == [60]
+    assert extents(Graph((), (tanh(reshape(x, (12, 5))),))) == [60]
+    assert extents(Graph((), (x * broadcast_to(leaf("z", 4, 5), (3, 4, 5)),))) == [3, 20]
+    assert extents(Graph((), (exp(transpose(x, (0, 2, 1))),))) == [3, 5, 4]
+
+
+def test_a_counter_keeps_its_index():
+    """An index that is a value must not be merged with its neighbour."""
+    assert extents(Graph((), (Iota((7, 9), 1)(),))) == [7, 9]
+    assert extents(Graph((), (Iota((7, 9), 1)() + 5,))) == [7, 9]
+    flat = reshape(Iota((63,), 0)(), (7, 9))
+    assert extents(Graph((), (flat,))) == [63]
