@@ -7,18 +7,20 @@ rewrite rule and a user's model.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, Self
 
 
-class Arithmetic(ABC):
-    """Gives a class Python's arithmetic with its own instances and with Python numbers."""
+class Arithmetic:
+    """Gives a class Python's arithmetic with its own instances and with Python numbers.
+
+    Not an abstract base class: those make every ``isinstance`` of an expression slow.
+    """
 
     __slots__ = ()
 
-    @abstractmethod
     def combine(self, function: str, *operands: Any) -> Self:
         """Apply the scalar function called ``function`` to ``operands``; ``self`` is one."""
+        raise NotImplementedError
 
     def __add__(self, other: Any) -> Self:
         return self.combine("add", self, other)

@@ -251,13 +251,17 @@ def walk(*roots: Expr) -> Iterator[Expr]:
             yield expr
         elif id(expr) not in seen:
             seen.add(id(expr))
-            stack.append((expr, True))
-            stack.extend((child, False) for child in reversed(expr.children))
+            children = expr.children
+            if children:
+                stack.append((expr, True))
+                stack.extend([(child, False) for child in reversed(children)])
+            else:
+                yield expr
 
 
 def depends_on(expr: Expr, iterator: Iter) -> bool:
     """Whether ``iterator`` occurs in ``expr``."""
-    return any(e is iterator for e in walk(expr))
+    return expr is iterator or any(depends_on(child, iterator) for child in expr.children)
 
 
 def rebuild(expr: Expr, children: tuple[Expr, ...]) -> Expr:

@@ -99,6 +99,14 @@ def _rsqrt(x: Any) -> Any:
     return np.reciprocal(np.sqrt(x))
 
 
+def _power(a: Any, b: Any) -> Any:
+    """NumPy's; integers to negative powers are rounded towards 0, where NumPy refuses them."""
+    if np.result_type(a).kind != "i":
+        return np.power(a, b)
+    fraction = (b < 0) & (np.abs(a) != 1)
+    return np.where(fraction, 0, np.power(a, np.where(b < 0, b & 1, b)))
+
+
 def _relu(x: Any) -> Any:
     return np.maximum(x, np.zeros((), x.dtype))
 
@@ -143,7 +151,7 @@ negative = _row("negative", np.negative, lambda g, y, x: (-g,), domain="number")
 absolute = _row("abs", np.abs, lambda g, y, x: (g * sign(x),), domain="number")
 power: Scalar = _row(
     "power",
-    np.power,
+    _power,
     # 0 ** 0 counts as a constant, and a <= 0 gives the exponent no gradient: the limits at a = 0
     # for b > 0, where b / a and log(a) alone would give nan
     lambda g, y, a, b: (

@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest, repository: Path) -> Callable[[str, str], None]:
+def check_golden(request: pytest.FixtureRequest, repository: Path) -> Callable[[str, str], None]:
     """Compares a text with the file of that name in tests/golden, or writes the file anew."""
 
     def check(name: str, text: str) -> None:

@@ -36,7 +36,7 @@ class Drawn:
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=error)
 
 
-def build(seed: int, steps: int, manner: Manner = Manner()) -> Drawn:
+def build(seed: int, steps: int, manner: Manner) -> Drawn:
     """The graph of a seed; more steps add nodes and change none."""
     builder = Builder(seed, manner)
     leaves = [builder.leaf(f"x{k}") for k in range(2 + builder.upto(2))]

@@ -21,12 +21,13 @@ from graphc.ops.convolution import Convolve
 from graphc.ops.elementwise import ELEMENTWISE, Cast
 from graphc.ops.indexing import ScatterAdd, ScatterAddAlongAxis, Take, TakeAlongAxis
 from graphc.ops.leaves import Input, Iota, Parameter, Storage, Table
-from graphc.ops.movement import Reshape, Transpose, broadcast_to
+from graphc.ops.movement import Reshape, broadcast_to
 from graphc.ops.reduction import ArgExtreme, fold
-from graphc.ops.selection import Concatenate, Flip, Pad, Slice
+from graphc.ops.selection import Concatenate
 from graphc.ops.window import Window, Windows
 from graphc.scalars import SCALARS
 from graphc.types import BOOL, FLOAT32, DType, TensorType, dtype
+from random_moves import MOVES, stretches
 
 FLOATS = ("float32", "float32", "float32", "float64", "float16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -162,7 +163,7 @@ class Builder:
 
     def partner(self, x: Value) -> Value:
         """A value of x's type: another one broadcast to it, or x itself."""
-        fitting = [v for v in self.pool if v.dtype == x.dtype and _stretches(v.shape, x.shape)]
+        fitting = [v for v in self.pool if v.dtype == x.dtype and stretches(v.shape, x.shape)]
         y = self.one_of(fitting or [x])
         return replace(y, node=broadcast_to(y.node, x.shape))
 
@@ -198,7 +199,7 @@ class Builder:
         return Value(ELEMENTWISE[self.one_of(COMPARISONS)](x.node, y.node), 1)
 
     def choose(self, x: Value) -> Value | None:
-        conditions = [v for v in self.pool if v.dtype == BOOL and _stretches(v.shape, x.shape)]
+        conditions = [v for v in self.pool if v.dtype == BOOL and stretches(v.shape, x.shape)]
         if not conditions:
             return None
         y, c = self.partner(x), self.one_of(conditions)
@@ -359,50 +360,6 @@ ARITHMETIC = (
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
 
-# Moves: the same elements at other places ---------------------------------------------------------
-def _transposed(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    return Transpose(tuple(b.random.sample(range(len(shape)), len(shape))))(x)
-
-
-def _reshaped(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    size = math.prod(shape)
-    parts = [n for n in (2, 3, 4, 5, 8, 11, 16) if size and size % n == 0]
-    target = [size] if not parts or b.upto(1) else [parts[0], size // parts[0]]
-    target.insert(b.upto(len(target)), 1) if b.upto(2) == 0 else None
-    return Reshape(tuple(target))(x)
-
-
-def _refolded(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    """Under the shape of another value of the pool."""
-    sizes = [v.shape for v in b.pool if math.prod(v.shape) == math.prod(shape)]
-    return Reshape(b.one_of(sizes or [shape]))(x)
-
-
-def _sliced(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    starts = tuple(b.upto(min(n, 2)) for n in shape)
-    stops = tuple(b.one_of((n, max(s, n - 1))) for s, n in zip(starts, shape, strict=True))
-    return Slice(starts, stops, tuple(1 + b.upto(1) for _ in shape))(x)
-
-
-def _flipped(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    return Flip(b.some_of(range(len(shape))))(x)
-
-
-def _padded(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    if x.dtype == BOOL:
-        return None
-    low, high, gaps = (tuple(b.upto(2) for _ in shape) for _ in range(3))
-    if b.upto(1) and all(n > 2 for n in shape):
-        return Pad(low, high, (0,) * len(shape), b.one_of(("edge", "reflect")))(x)
-    return Pad(low, high, gaps, value=b.one_of((0, 1)))(x)
-
-
-def _repeated(b: Builder, x: Node, shape: tuple[int, ...]) -> Node | None:
-    targets = [v.shape for v in b.pool if _stretches(shape, v.shape)]
-    return broadcast_to(x, b.one_of([*targets, (b.one_of((2, 3, 17)), *shape)]))
-
-
-MOVES = (_transposed, _transposed, _reshaped, _refolded, _sliced, _flipped, _padded, _repeated)
 STEPS: tuple[Callable[[Builder, Value], Value | None], ...] = (
     *(Builder.unary, Builder.unary, Builder.binary, Builder.binary, Builder.binary),
     *(Builder.number, Builder.compare, Builder.choose, Builder.cast),
@@ -422,11 +379,6 @@ def _parameter(name: str, kind: TensorType, array: Array) -> Node:
 
 def _table(name: str, kind: TensorType, array: Array) -> Node:
     return Table.of(array, kind.dtype)()
-
-
-def _stretches(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    lead = len(large) - len(small)
-    return lead >= 0 and all(s in (1, t) for s, t in zip(small, large[lead:], strict=True))
 
 
 def _agree_but(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:

@@ -43,37 +43,29 @@ def interface(name: str, phases: Sequence[Statement]) -> Interface:
         tuple(f"{name}.{n}" for n in range(len(groups))),
         tuple(shared_extent(g) for g in groups),
         tuple(grain(g) for g in groups),
-        buffers_of(phases),
-        owners_of(phases),
+        *touched(phases),
     )
 
 
-def buffers_of(phases: Sequence[Statement]) -> tuple[Buffer, ...]:
-    """The global buffers that statements touch, in order of appearance."""
-    found: dict[Buffer, None] = {}
+def touched(phases: Sequence[Statement]) -> tuple[tuple[Buffer, ...], tuple[object, ...]]:
+    """The global buffers and the owners of checked indices, both in order of appearance."""
+    buffers: dict[Buffer, None] = {}
+    owners: list[object] = []
     for statement in statements(tuple(phases)):
-        for root in expressions(statement):
-            found.update((e.buffer, None) for e in walk(root) if isinstance(e, Load))
+        for part in walk(*expressions(statement)):
+            if isinstance(part, Load):
+                buffers[part.buffer] = None
+            elif isinstance(part, Bounded):
+                owners.append(part.owner)
         if isinstance(statement, Put):
-            found[statement.buffer] = None
-    return tuple(b for b in found if b.scope in ("global", "scratch"))
-
-
-def owners_of(phases: Sequence[Statement]) -> tuple[object, ...]:
-    """The owners of checked indices, in order of appearance."""
-    return tuple(
-        e.owner
-        for statement in statements(tuple(phases))
-        for root in expressions(statement)
-        for e in walk(root)
-        if isinstance(e, Bounded)
-    )
+            buffers[statement.buffer] = None
+    return tuple(b for b in buffers if b.scope in ("global", "scratch")), tuple(owners)
 
 
 def emit(name: str, phases: Sequence[Statement], machine: Machine) -> str:
     """The IR of a kernel whose functions are called ``name.0``, ``name.1``, ..."""
     module = Module(machine)
-    buffers, owners = buffers_of(phases), owners_of(phases)
+    buffers, owners = touched(phases)
     for number, group in enumerate(phase_groups(phases)):
         _emit_phase(module, f"{name}.{number}", group, buffers, owners)
     return module.text()

@@ -40,9 +40,20 @@ def test_ratios_and_floors():
     assert fast.spread == pytest.approx(0.05)
 
 
-def test_functions_take_turns():
-    calls = []
-    functions = {name: lambda name=name: calls.append(name) for name in "ab"}
+def test_functions_take_turns_apart_from_each_other(tmp_path):
+    log = tmp_path / "log"
+
+    def called(name):
+        with log.open("a") as file:  # a turn may run in a process of its own
+            file.write(name)
+
+    functions = {name: lambda name=name: called(name) for name in "ab"}
     times = measured(functions, Budget(0.0))
-    assert calls == ["a", "a", "b", "b", *"ab" * 5]
+    assert log.read_text() == "aaabbb" * 5
     assert {name: len(t.samples) for name, t in times.items()} == {"a": 5, "b": 5}
+
+
+def test_a_turn_that_fails_is_no_measurement():
+    with pytest.raises((EOFError, ZeroDivisionError)):
+        measured({"a": lambda: 1 / 0}, Budget(0.0))
+

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from graphc.grad import gradients
-from graphc.graph import Graph, Node
+from graphc.graph import Array, Graph, Node
 from graphc.ops.contraction import matmul
-from graphc.ops.leaves import Input, Parameter, Storage
+from graphc.ops.indexing import ScatterAdd, Take
+from graphc.ops.leaves import Input, Parameter, Storage, Table
 from graphc.ops.movement import broadcast_to, transpose
 from graphc.ops.reduction import expand, fold, sum_over
 from graphc.scalars import exp, relu, rsqrt, sqrt, tanh
-from graphc.types import FLOAT32, TensorType
+from graphc.types import FLOAT32, INT64, TensorType
 
 
 def leaf(name: str, *shape: int) -> Node:
@@ -103,6 +104,36 @@ def adam_graph() -> Graph:
         new_m, new_v = m * 0.9 + g * 0.1, v * 0.999 + g * g * 0.001
         updates += [(m, new_m), (v, new_v), (w, w - new_m / (sqrt(new_v) + 1e-8) * 0.01)]
     return Graph(inputs, (loss,), tuple(updates))
+
+
+def everything() -> Graph:
+    """Large enough to be shared by threads: maps, folds of all shapes, products, a scatter."""
+    x, w = leaf("x", 300, 257), leaf("w", 257, 190)
+    places = Table.of(np.arange(300) % 7, INT64)()
+    h = tanh(matmul(x, w))
+    outputs = (
+        exp(x) * x,
+        softmax(x),
+        transpose(exp(x), (1, 0)),
+        *(sum_over(x, axes) for axes in ((0,), (1,), (0, 1))),
+        h,
+        matmul(transpose(h, (1, 0)), x),
+        ScatterAdd(0)(Take(0)(x, Table.of(np.arange(7), INT64)()), places, x),
+        total(h * h),
+    )
+    return Graph((x, w), outputs)
+
+
+def small(k: int) -> Graph:
+    """A graph whose code differs from that of every other ``k``."""
+    x = leaf("x", 9 + k, 17)
+    return Graph((x,), (softmax(x) * float(k), sum_over(x, (0,))))
+
+
+def draw(graph: Graph) -> list[Array]:
+    """Normal numbers for the inputs, the same each time."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=x.shape).astype(np.float32) for x in graph.inputs]
 
 
 def _all(found: tuple[Node | None, ...]) -> tuple[Node, ...]:

@@ -34,8 +34,8 @@ def text(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", models.GRAPHS)
-def test_golden(name: str, golden):
-    golden(f"kernels/{name}.txt", text(name))
+def test_golden(name: str, check_golden):
+    check_golden(f"kernels/{name}.txt", text(name))
 
 
 def anonymous(graph: Graph) -> str:

@@ -1,11 +1,13 @@
 """Times of calls: medians and their spread.
 
 Comes in: functions without arguments. Goes out: `Times`. A separate step because all benchmarks
-must measure alike: warm up, take turns, use medians.
+must measure alike: warm up, take turns in processes of their own, use medians.
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,18 +49,53 @@ class Times:
         return duration(self.median)
 
 
+ROUNDS = 5
+"""Turns that each function takes."""
+
+
 def measured(functions: Mapping[str, Callable[[], object]], budget: Budget) -> dict[str, Times]:
-    """Call the functions in turn until the budget is spent; two calls of each warm up."""
-    for function in functions.values():
-        function()
-        function()
+    """Let the functions take turns until the budget is spent; each turn begins with two calls that
+    do not count.
+
+    Every turn runs in a process of its own: the idle threads of one side spin for a while, and
+    would hold a core of the other.
+    """
     samples: dict[str, list[float]] = {name: [] for name in functions}
-    end = time.perf_counter() + budget.seconds
-    for number in range(MOST):
-        if number >= LEAST and time.perf_counter() > end:
-            break
+    rounds = 1 if budget.quick else ROUNDS
+    share = budget.seconds / rounds / len(functions)
+    for _ in range(rounds):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            samples[name].append(time.perf_counter() - start)
+            samples[name] += _apart(function, share, -(-LEAST // rounds), MOST // rounds)
     return {name: Times(tuple(values)) for name, values in samples.items()}
+
+
+def _apart(function: Callable[[], object], seconds: float, least: int, most: int) -> list[float]:
+    """A turn in a fork of this process; in this one where there are no forks."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return _turn(function, seconds, least, most)
+    context = multiprocessing.get_context("fork")
+    result, sender = context.Pipe(duplex=False)
+
+    def run() -> None:
+        sender.send_bytes(json.dumps(_turn(function, seconds, least, most)).encode())
+
+    child = context.Process(target=run)
+    child.start()
+    sender.close()
+    try:
+        samples: list[float] = json.loads(result.recv_bytes())
+    finally:
+        child.join()
+    return samples
+
+
+def _turn(function: Callable[[], object], seconds: float, least: int, most: int) -> list[float]:
+    function()
+    function()
+    samples: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(samples) < least or (len(samples) < most and time.perf_counter() < end):
+        start = time.perf_counter()
+        function()
+        samples.append(time.perf_counter() - start)
+    return samples
