@@ -129,7 +129,7 @@ _KINDS = {
     "bool": ("bool",),
     "uint32": ("uint32",),
 }
-_EXACT = {
+EXACT = {
     *("add", "subtract", "multiply", "divide", "negative", "abs", "minimum", "maximum", "square"),
     *("reciprocal", "sqrt", "relu", "floor", "ceil", "round", "trunc", "sign", "where"),
     *("floor_divide", "remainder"),
@@ -164,7 +164,7 @@ def _scalar_samples() -> Iterator[Sample]:
                     ELEMENTWISE[name],
                     values,
                     wrt=slots if smooth else (),
-                    tolerance=0.0 if name in _EXACT or function.result == "bool" else tolerance,
+                    tolerance=0.0 if name in EXACT or function.result == "bool" else tolerance,
                 )
 
 

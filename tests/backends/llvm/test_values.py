@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from execute import interpreted, native
+from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node
 from graphc.ops.contraction import matmul
 from graphc.ops.elementwise import ELEMENTWISE, Cast
@@ -16,19 +17,10 @@ from graphc.ops.selection import Pad
 from graphc.scalars import SCALARS, Scalar
 from graphc.types import DTYPES, DType, TensorType, dtype
 from rewrite.values import specials
-from samples import _EXACT as EXACT
+from samples import EXACT
 
 KINDS = [d for d in DTYPES.values() if d.name != "bfloat16"]
 SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127)
-DOMAINS = {
-    "any": ("bool", "int", "uint", "float"),
-    "number": ("int", "uint", "float"),
-    "float": ("float",),
-    "integer": ("int", "uint"),
-    "bits": ("bool", "int", "uint"),
-    "bool": ("bool",),
-    "uint32": ("uint32",),
-}
 ZEROS = ("minimum", "maximum", "relu")
 """Which of 0.0 and -0.0 they choose is open, and NumPy itself varies."""
 TOLERANCE = {"float16": 2e-3, "float32": 2e-6, "float64": 1e-13}
@@ -38,8 +30,15 @@ def leaf(name: str, kind: DType, *shape: int) -> Node:
     return Input(name, TensorType(kind, shape))()
 
 
-def takes(function: Scalar, kind: DType) -> bool:
-    return bool({kind.kind, kind.name} & set(DOMAINS[function.domain]))
+def applied(function: Scalar, inputs: list[Node]) -> Node | None:
+    """The function of a condition and two values, as far as it takes them; None: not this dtype."""
+    try:
+        taken = inputs if function.arity == 3 else inputs[1 : 1 + function.arity]
+        return ELEMENTWISE[function.name](*taken)
+    except UserError as error:
+        if error.code != "GC0102":
+            raise
+        return None
 
 
 def check(found: Array, wanted: Array, error: float, zeros: bool = True) -> None:
@@ -64,15 +63,12 @@ def test_functions_of_awkward_values(kind: DType):
     arrays = meeting(kind)
     size = arrays[0].size
     inputs = [leaf("c", dtype("bool"), size), leaf("x", kind, size), leaf("y", kind, size)]
-    functions = [f for f in SCALARS.values() if takes(f, kind) and "shift" not in f.name]
-    made = [
-        ELEMENTWISE[f.name](*(inputs if f.arity == 3 else inputs[1 : 1 + f.arity]))
-        for f in functions
-    ]
-    graph = Graph(tuple(inputs), tuple(made))
+    tried = {f: applied(f, inputs) for f in SCALARS.values() if "shift" not in f.name}
+    made = {f: node for f, node in tried.items() if node is not None}
+    graph = Graph(tuple(inputs), tuple(made.values()))
     found, wanted = native(graph, arrays), interpreted(graph, arrays)
     faults = []
-    for function, ours, theirs in zip(functions, found, wanted, strict=True):
+    for function, ours, theirs in zip(made, found, wanted, strict=True):
         exact = function.name in EXACT or ours.dtype.kind != "f"
         try:
             error = 0.0 if exact else TOLERANCE[kind.name]
