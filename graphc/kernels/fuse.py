@@ -73,6 +73,10 @@ class Group:
         return math.prod(self.shape[a] for a in self.outer)
 
     @property
+    def inner_size(self) -> int:
+        return math.prod(self.shape[a] for a in self.inner)
+
+    @property
     def is_serial(self) -> bool:
         """Whether the outer space is too small to be worth sharing while the whole is large."""
         return self.outer_size < FEW_ROWS and self.size > LARGE

@@ -35,6 +35,8 @@ from graphc.types import FLOAT16, FLOAT32, TensorType
 
 REPEAT = 6
 """A value this cheap is computed again by a later stage instead of being kept."""
+STACK = 256 << 10
+"""Bytes that the rows of one kernel take at most: they lie on the stack of each thread."""
 
 
 def lower(graph: Graph) -> Program:
@@ -141,6 +143,7 @@ class _Writer:
         self.updated = {homes[b] for b in self.owner if b in homes}
         self.final: dict[Node, Expr] = {}
         self.rows: dict[Node, Buffer] = {}
+        self.spills: set[Node] = set()
         self.stores: dict[int, list[Store]] = {}
         self.resolvers: dict[int, Substitution] = {}
         self.unwrapped = without_promises()
@@ -216,13 +219,24 @@ class _Writer:
             return value
         if self.may_repeat(node, value):
             return value
-        if node in self.stored and not self.group.is_outer(node):
+        if not self.group.is_outer(node) and (node in self.stored or self.spilled(node)):
             return Load(self.memory(node), load.index)
         inner = () if self.group.is_outer(node) else self.group.inner
         index = tuple(self.group.index[a] for a in inner)
         if node not in self.rows:
             self.put(self.group.stages[node], Store(self.row(node), index, value))
         return Load(self.row(node), index)
+
+    def spilled(self, node: Node) -> bool:
+        """Whether a row would not fit on the stack; the whole member is stored instead, once."""
+        taken = sum(b.type.bytes for b in self.rows.values() if b.shape)
+        if node in self.rows or taken + self.group.inner_size * node.dtype.bytes <= STACK:
+            return False
+        if node not in self.spills:
+            self.spills.add(node)
+            place = self.group.index_of(node)
+            self.put(self.group.stages[node], Store(self.memory(node), place, self.final[node]))
+        return True
 
     def may_repeat(self, node: Node, value: Expr) -> bool:
         """Whether a later stage may compute a member again: what it reads must still be there."""

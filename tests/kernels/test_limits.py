@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from execute import interpreted, native
 from graphc.backends import llvm
@@ -16,7 +17,7 @@ from graphc.expr import walk
 from graphc.grad import gradients
 from graphc.graph import Graph, Node
 from graphc.kernels.fuse import MEMBERS, TURN
-from graphc.kernels.lower import lower
+from graphc.kernels.lower import STACK, lower
 from graphc.kernels.trace import DEEP
 from graphc.loops.ir import expressions, statements
 from graphc.loops.nest import TALL, nest
@@ -24,7 +25,8 @@ from graphc.ops.contraction import matmul
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
 from graphc.passes import optimise
 from graphc.scalars import exp, tanh
-from kernels.models import leaf, parameter, total
+from kernels.models import leaf, parameter, softmax, total
+from random_graphs import Drawn, graphs
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +138,40 @@ def test_doubling_does_not_explode():
     arrays = [np.array([0.1, -0.1, 0.0, -0.5], np.float32)]
     (found,), (wanted,) = native(graph, arrays), interpreted(graph, arrays)
     np.testing.assert_allclose(found, wanted, rtol=1e-3)
+
+
+def stack(graph: Graph) -> int:
+    """The most bytes of rows in one kernel."""
+    found = []
+    for kernel in lower(graph).kernels:
+        rows = {s.buffer for s in kernel.stores if s.buffer.scope == "row" and s.buffer.shape}
+        found.append(sum(b.type.bytes for b in rows))
+    return max(found)
+
+
+def test_long_rows_are_not_put_on_the_stack():
+    short, long = leaf("x", 8, STACK // 4), leaf("x", 8, STACK // 4 + 1)
+    assert stack(Graph((short,), (softmax(short),))) == STACK
+    assert stack(Graph((long,), (softmax(long),))) == 0
+    made = lower(Graph((long,), (softmax(long),)))
+    assert len(made.kernels) == 1
+    assert made.plan.total_bytes == -(-long.type.bytes // 64) * 64
+
+
+@pytest.mark.parametrize("room", [0, 150, 300])
+@given(drawn=graphs(steps=25, state=True))
+@settings(max_examples=25)
+def test_members_with_memory_of_their_own(room: int, drawn: Drawn):
+    """Whatever the stack holds, the numbers are the same."""
+    x = leaf("x", 5, 33)
+    z = softmax(softmax(x * 3.0) * exp(x))
+    arrays = [np.linspace(-1, 1, 165, dtype=np.float32).reshape(5, 33)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphc.kernels.lower.STACK", room)
+        assert stack(Graph((x,), (z,))) <= room
+        (found,) = native(Graph((x,), (z,)), arrays)
+        drawn.check(native(drawn.graph), interpreted(drawn.graph))
+    np.testing.assert_allclose(found, interpreted(Graph((x,), (z,)), arrays)[0], rtol=1e-5)
 
 
 def layers(count: int) -> Graph:
