@@ -9,25 +9,23 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from graphc.dims import Dim, Size
 from graphc.errors import UserError
-from graphc.graph import Array, Graph, Node, describe, specialise, toposort
+from graphc.graph import Array, Graph, Node, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
-from graphc.kernels.lower import lower
 from graphc.ops.leaves import Table
-from graphc.passes import optimise, split_reductions
 from graphc.rewrite import Ledger
 from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
+from graphc.stages import Stages, Watch
 from graphc.types import TensorType
 
-Watch = Callable[[str, Any], None]
 BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
 """Backend names and the folders that hold them."""
 
@@ -36,6 +34,10 @@ class Runner(Protocol):
     """What a backend builds. ``TEXTS`` names what `source` can print."""
 
     TEXTS: tuple[str, ...]
+
+    def attempt(self, *arrays: Any) -> list[Array] | None:
+        """`run`, if nothing need be converted or reported; None, with nothing done, otherwise."""
+        ...
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Outputs for dense arrays of the right types; parameters are updated."""
@@ -50,51 +52,55 @@ class Runner(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class Specialisation:
-    """The executable for one set of sizes: every stage of its compilation, and what runs it."""
+    """The executable for one set of sizes: the stages of its compilation, and what runs it."""
 
-    sizes: dict[str, int]
-    stages: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    made: Runner | None = None
+    stages: Stages
+    runner: Runner
 
     @property
-    def runner(self) -> Runner:
-        """What the backend built."""
-        assert self.made is not None
-        return self.made
+    def sizes(self) -> dict[str, int]:
+        return self.stages.sizes
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each stage took that was made."""
+        return self.stages.seconds
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.stages.ledger
 
 
 def build(
     graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None
 ) -> Specialisation:
-    """Compile ``graph`` for numbers in place of its named sizes. ``watch(stage, object)`` sees
-    every stage.
+    """Compile ``graph`` for numbers in place of its named sizes, or recall it: what was compiled
+    before is kept. ``watch(stage, object)`` sees every stage, so that all of them are made.
     """
-    made = Specialisation(dict(sizes))
-    clock = time.perf_counter()
-
-    def stage(name: str, result: Any) -> Any:
-        nonlocal clock
-        now = time.perf_counter()
-        made.stages[name], made.seconds[name] = result, now - clock
-        clock = now
-        if watch is not None:
-            watch(name, result)
-        return result
-
     folder = load_backend(backend)
-    graph = stage("graph", specialise(graph, sizes))
-    graph = stage("optimised", optimise(graph, ledger=made.ledger, watch=watch))
+    stages = Stages(graph, sizes, folder.TAKES, watch)
+    source: Graph = stages["graph"]
     if folder.TAKES == "graph":
-        made.made = stage("executable", folder.build(graph))
-        return made
-    graph = stage("split", split_reductions(graph))
-    program: Program = stage("kernels", lower(graph))
-    made.made = stage("executable", folder.build(program))
-    return made
+        optimised = stages["optimised"]
+        return _timed(stages, lambda: folder.build(optimised))
+    if watch is None:
+        start = time.perf_counter()
+        runner = folder.recall(source, lambda: stages.program)
+        if runner is not None:
+            stages.record("executable", runner, time.perf_counter() - start)
+            return Specialisation(stages, runner)
+    program = stages.program
+    return _timed(stages, lambda: folder.build(program, source))
+
+
+def _timed(stages: Stages, make: Callable[[], Runner]) -> Specialisation:
+    """The last stage."""
+    start = time.perf_counter()
+    runner = make()
+    stages.record("executable", runner, time.perf_counter() - start)
+    return Specialisation(stages, runner)
 
 
 def load_backend(name: str) -> Any:
@@ -140,14 +146,24 @@ class Executable:
         self.dtypes = [t.dtype.numpy for t in self.types]
         self.symbols = sorted({name for t in self.types for name in _symbols(t)})
         self.last: Specialisation | None = None
+        self.attempt: Callable[..., list[Array] | None] = _nothing_to_attempt
         if sizes is not None or not self.symbols:
             self.specialise(sizes or {})
 
     def __call__(self, *arrays: Any, **named: Any) -> list[Array]:
-        if named or len(arrays) != len(self.names):
-            arrays = tuple(self._by_position(arrays, named))
+        if named:
+            arrays = self._by_position(arrays, named)
+        outputs = self.attempt(*arrays)
+        return self.prepare_and_run(arrays) if outputs is None else outputs
+
+    def prepare_and_run(self, arrays: Sequence[Any]) -> list[Array]:
+        """A call whose arguments must be checked, and converted where that is safe."""
+        if len(arrays) != len(self.names):
+            raise self._misfit(len(arrays), self.names[len(arrays) :], [])
         dense = [self._dense(k, a) for k, a in enumerate(arrays)]
-        return self._for_sizes(dense).runner.run(dense)
+        runner = self._for_sizes(dense).runner
+        self.attempt = runner.attempt  # the next call is likely to be like this one
+        return runner.run(dense)
 
     def specialise(self, sizes: Mapping[str, int]) -> Specialisation:
         """Compile for ``sizes`` now, ahead of the first call."""
@@ -163,16 +179,19 @@ class Executable:
             chosen = dict(zip(self.symbols, key, strict=True))
             self.specialisations[key] = build(self.graph, self.backend, chosen, self.watch)
         self.last = self.specialisations[key]
+        self.attempt = self.last.runner.attempt
         return self.last
 
     # Arguments ------------------------------------------------------------------------------------
-    def _by_position(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+    def _by_position(
+        self, arrays: Sequence[Any], named: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
         rest = self.names[len(arrays) :]
         missing = [n for n in rest if n not in named]
         extra = [n for n in named if n not in rest]
         if missing or extra or len(arrays) > len(self.names):
             raise self._misfit(len(arrays), missing, extra)
-        return [*arrays, *(named[n] for n in rest)]
+        return (*arrays, *(named[n] for n in rest))
 
     def _misfit(self, places: int, missing: Sequence[str], extra: Sequence[str]) -> UserError:
         """What is wrong with a call that passes ``places`` arrays by place and others by name."""
@@ -226,10 +245,8 @@ class Executable:
         return self.last
 
     @property
-    def stages(self) -> dict[str, Any]:
-        """Every stage of the latest compilation by name: graph, optimised, split, kernels,
-        executable.
-        """
+    def stages(self) -> Stages:
+        """The stages of the latest compilation by name: graph, optimised, prepared, kernels."""
         return self.compiled.stages
 
     @property
@@ -239,8 +256,7 @@ class Executable:
             raise UserError(
                 "GC0104", f"the {self.backend} backend makes no kernels", fix="use backend='llvm'"
             )
-        program: Program = self.stages["kernels"]
-        return program
+        return self.stages.program
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -299,6 +315,10 @@ class Executable:
         seconds = runner.profile(dense, repeats)
         ops = [", ".join(n.op.name for n in k.nodes) for k in program.kernels]
         return list(zip(ops, seconds, strict=True))
+
+
+def _nothing_to_attempt(*arrays: Any) -> None:
+    """Stands for `Runner.attempt` before anything is compiled."""
 
 
 def _array_of(value: Any, wanted: np.dtype[Any], name: str) -> Array:

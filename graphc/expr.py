@@ -317,6 +317,24 @@ class Substitution:
         return part if same else rebuild(part, children)
 
 
+class Sharing(Substitution):
+    """Makes equal functions of the same operands one expression, so that they are computed once."""
+
+    def __init__(self) -> None:
+        super().__init__(self._known)
+        self.known: dict[tuple[object, ...], Expr] = {}
+
+    def _exchanged(self, part: Expr) -> Expr:
+        new = super()._exchanged(part)
+        if not isinstance(new, Apply):
+            return self.known.setdefault((new,), new) if isinstance(new, Lit) else new
+        key = (new.function, new.dtype, *map(id, new.args))
+        return self.known.setdefault(key, new)
+
+    def _known(self, part: Expr) -> Expr | None:
+        return None
+
+
 def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:
     """One expression with the parts exchanged for which ``replace`` gives another."""
     return Substitution(replace)(expr)

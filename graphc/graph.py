@@ -131,6 +131,15 @@ class Op:
         """
         raise NotImplementedError
 
+    def lands(self, number: int, index: tuple[Expr, ...], *_: TensorType) -> Any:
+        """Where in the result the element at ``index`` of input ``number`` comes to lie, given the
+        inputs' types.
+
+        Only of ops that do nothing but give each element of their inputs a place of its own, and
+        leave no place empty; None for all others.
+        """
+        return None
+
     @property
     def combine(self) -> str:
         """The scalar function that an op of kind "reduce" folds by."""
@@ -141,8 +150,15 @@ class Op:
         """The axes of its input that an op of kind "reduce" folds."""
         raise NotImplementedError
 
+    @property
+    def unrolled(self) -> tuple[int, ...]:
+        """The axes of its result that kernels write out instead of looping over them."""
+        return ()
+
     def cost(self, y: TensorType, *xs: Any, **_: Any) -> Any:
-        """Floating-point operations for one evaluation: a number or an expression of sizes."""
+        """Arithmetic operations of one evaluation, each scalar function being one: a number or an
+        expression of sizes.
+        """
         return 0 if self.kind in ("free", "leaf") else y.size
 
     @property

@@ -24,8 +24,10 @@ from graphc.ops.indexing import ScatterAdd, ScatterAddAlongAxis, Take, TakeAlong
 from graphc.ops.leaves import Constant, Input, Iota, Parameter, Storage, Table
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
 from graphc.ops.reduction import ArgExtreme, Broadcast, Fold
-from graphc.ops.selection import Concatenate, Flip, Pad, Slice
+from graphc.ops.selection import Concatenate, Flip, Interleave, Pad, Slice
 from graphc.ops.window import Window, WindowArg, WindowPick, Windows, WindowSpread
+from graphc.ops.winograd import FILTER, INPUT, OUTPUT, FromTiles, ToTiles
+from graphc.ops.winograd import transposed as turned
 from graphc.types import FLOAT64, INT64, DType, TensorType, dtype
 
 Shape = tuple[int, ...]
@@ -327,6 +329,9 @@ def _selection_samples() -> Iterator[Sample]:
     yield _bilinear_exact("concatenate-last", Concatenate(1), (2, 3), (2, 0), (2, 1))
     yield _bilinear_exact("concatenate-single", Concatenate(0), (3,))
     yield _bilinear_exact("concatenate-many", Concatenate(0), *((k % 3,) for k in range(9)))
+    yield _bilinear_exact("interleave", Interleave((2,)), (2, 3), (2, 3))
+    yield _bilinear_exact("interleave-two", Interleave((2, 3)), *[(1, 2, 4)] * 6)
+    yield _bilinear_exact("interleave-one", Interleave((1, 2)), (3, 2), (3, 2))
     yield _plain("concatenate-empty", Concatenate(0), Values((0,), "int32"), Values((0,), "int32"))
 
 
@@ -411,6 +416,19 @@ def _window_samples() -> Iterator[Sample]:
         yield _plain(f"window-{name}-int", window, Values((5, 5), "int32", -9, -1))
 
 
+def _tile_samples() -> Iterator[Sample]:
+    """Transforms of tiles have factors up to 64, and terms that cancel."""
+    shape = (2, 3, 10, 14)
+    steps = {"input": (INPUT, 4), "filter": (FILTER, 1), "output": (turned(OUTPUT), 4)}
+    for label, (matrix, step) in steps.items():
+        image = (2, 3, 3, 3) if label == "filter" else shape
+        made = _plain(f"to_tiles-{label}", ToTiles(matrix, step), Values(image))
+        yield replace(made, tolerance=1e-4)
+    for label, matrix in {"output": OUTPUT, "filter": turned(FILTER)}.items():
+        tiles = Values((6, 6, 3, 2, 2, 3))
+        yield replace(_plain(f"from_tiles-{label}", FromTiles(matrix), tiles), tolerance=1e-4)
+
+
 def _arg_of(window: Window) -> Callable[[Node], Node]:
     return lambda x: WindowArg(window.over)(x, window(x))
 
@@ -477,6 +495,7 @@ def _all() -> Sequence[Sample]:
         _selection_samples,
         _convolution_samples,
         _window_samples,
+        _tile_samples,
         _indexing_samples,
         _random_samples,
     )

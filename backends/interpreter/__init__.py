@@ -29,6 +29,9 @@ class Interpreter:
         for node in self.order:
             node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
 
+    def attempt(self, *arrays: Array) -> None:
+        """Leaves every call to `run`."""
+
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Evaluate; ``arrays`` follow ``graph.inputs``. Returns the outputs and applies the
         updates.

@@ -6,6 +6,7 @@ Comes in: nothing. Goes out: facts by name. A separate file because nothing that
 from __future__ import annotations
 
 from graphc.backends.llvm.cache import default
+from graphc.backends.llvm.entry import obstacle
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.threads import thread_count
 
@@ -22,6 +23,7 @@ def about() -> dict[str, str]:
         "vectors": f"{machine.vector_bytes} bytes, {machine.registers} registers",
         "features": " ".join(name for name in SHOWN if machine.has(name)) or "none of note",
         "threads": str(thread_count()),
+        "calls": f"through ctypes: {obstacle()}" if obstacle() else "direct",
         "cache": _cache(),
     }
 

@@ -1,8 +1,9 @@
 """Object code kept on disk between processes, by a hash of all that it depends on.
 
-Comes in: a key (any text that determines the code) and a way to make the code. Goes out: the code,
-from disk if it is there and whole. A separate step because compiling is a hundred times dearer than
-linking.
+Comes in: a key (any text that determines the code), and later the code. Goes out: the code, if it
+is there and whole. A separate step because compiling is a hundred times dearer than linking. There
+are three kinds of entry: object code under its IR (`object_code`), a kernel under its identity
+(`code`), a program under the identity of its graph (`image`).
 
 An entry is a digest and the code. It is written to a temporary file and renamed, so a reader sees
 all of it or nothing, and several processes may write the same one. What does not match its digest
@@ -25,7 +26,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import graphc
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.machine import Machine, host
 
@@ -37,6 +40,7 @@ STALE = 3600.0
 """Seconds after which a temporary file was left behind by a process that died."""
 
 log = logging.getLogger("graphc.cache")
+T = TypeVar("T")
 
 
 def _digest(key: str, data: bytes) -> bytes:
@@ -117,14 +121,6 @@ class Cache:
             return
         self._account(len(data))
 
-    def fetch(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """The code of a key, made and kept if it is not there."""
-        data = self.get(key)
-        if data is None:
-            data = make()
-            self.put(key, data)
-        return data
-
     def _account(self, written: int) -> None:
         """Look at the whole folder at a process's first entry, then every 64th of the limit."""
         if self._written is None or self._written + written > self.limit // 64:
@@ -178,14 +174,60 @@ def default() -> Cache | None:
     return _at(folder, int(os.environ.get("GRAPHC_CACHE_BYTES") or LIMIT))
 
 
-def fetch(key: str, make: Callable[[], bytes], machine: Machine | None = None) -> bytes:
-    """Code for `machine` from the default cache, or made; `key` need not name the machine."""
+def get(key: str, read: Callable[[bytes], T], machine: Machine | None = None) -> T | None:
+    """What ``read`` makes of the entry of a key for `machine`, or None; `key` need not name the
+    machine. An entry that ``read`` refuses by `ValueError` counts as none.
+    """
     cache = default()
-    if cache is None:
-        return make()
-    return cache.fetch(f"{(machine or host()).fingerprint}\n{key}", make)
+    data = None if cache is None else cache.get(_on(machine, key))
+    if data is None:
+        return None
+    try:
+        return read(data)
+    except ValueError as error:
+        log.warning("an entry is not what its name says, and made again: %s", error)
+        return None
+
+
+def put(key: str, data: bytes, machine: Machine | None = None) -> None:
+    """Keep an entry in the default cache."""
+    cache = default()
+    if cache is not None:
+        cache.put(_on(machine, key), data)
+
+
+def _on(machine: Machine | None, key: str) -> str:
+    return f"{(machine or host()).fingerprint}\n{key}"
 
 
 def object_code(text: str, pipeline: str = "short", machine: Machine | None = None) -> bytes:
     """`jit.object_code`, by way of the default cache: the IR itself is the key."""
-    return fetch(f"{pipeline}\n{text}", lambda: jit.object_code(text, pipeline, machine), machine)
+    key = f"{pipeline}\n{text}"
+    found = get(key, bytes, machine)
+    if found is None:
+        found = jit.object_code(text, pipeline, machine)
+        put(key, found, machine)
+    return found
+
+
+# The compiler as part of keys ---------------------------------------------------------------------
+_FOLDERS = (Path(graphc.__file__).parent, Path(__file__).parent)
+_LOADED = time.time()
+_RECENT = 2.0
+"""Seconds before it was loaded in which a changed file may not be what was loaded."""
+
+
+@functools.cache
+def compiler() -> str:
+    """Changes when the compiler does: part of every key above the IR.
+
+    Sizes and times of its files are as good as their contents, and read in a millisecond. If one
+    changed while this process was starting or since, nobody knows what is running: such a process
+    shares with itself only.
+    """
+    files = sorted(path for folder in _FOLDERS for path in folder.rglob("*.py"))
+    states = [(str(path), path.stat()) for path in files]
+    text = "\n".join(f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in states)
+    if max(s.st_mtime for _, s in states) > _LOADED - _RECENT:
+        text += f"\n{os.getpid()} {_LOADED}"
+    return hashlib.sha256(text.encode()).hexdigest()

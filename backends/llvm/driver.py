@@ -11,8 +11,8 @@ import ctypes
 import functools
 from collections.abc import Callable
 
+from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.emitter import Module
-from graphc.backends.llvm.jit import compile_module
 
 STEP = 4
 """Words per step: function, slots, extent, grain."""
@@ -20,10 +20,9 @@ STEP = 4
 Driver = Callable[[int, int, int, int], None]
 
 
-@functools.cache
-def driver() -> Driver:
-    """``run(steps, count, pool, parallel_for)``: calls each step's function, through the pool if
-    grain < extent.
+def source() -> str:
+    """The IR of ``graphc_run(steps, count, pool, parallel_for)``: calls each step's function,
+    through the pool if grain < extent.
     """
     module = Module()
     f = module.function(
@@ -42,6 +41,17 @@ def driver() -> Driver:
             f.call(parallel, [pool, function, slots, extent, size])
         loop.carry()
     f.ret()
-    address = compile_module(module.text(), ["graphc_run"])["graphc_run"]
+    return module.text()
+
+
+@functools.cache
+def driver_address() -> int:
+    """Where ``graphc_run`` is, for native code."""
+    return jit.link([cache.object_code(source())], ["graphc_run"])["graphc_run"]
+
+
+@functools.cache
+def driver() -> Driver:
+    """``graphc_run`` for Python."""
     word = ctypes.c_int64
-    return ctypes.CFUNCTYPE(None, word, word, word, word)(address)
+    return ctypes.CFUNCTYPE(None, word, word, word, word)(driver_address())

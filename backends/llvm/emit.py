@@ -11,6 +11,7 @@ cell. ``low`` and ``high`` bound the phase's top loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,12 +19,23 @@ from graphc.backends.llvm.emitter import Module
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.writer import Writer
 from graphc.expr import Apply, Bounded, Buffer, Load, walk
-from graphc.loops.ir import Accumulate, Define, Local, Loop, Put, Statement, expressions, statements
+from graphc.loops.ir import (
+    Accumulate,
+    Define,
+    Local,
+    Loop,
+    Put,
+    Statement,
+    When,
+    expressions,
+    statements,
+)
 
 
 @dataclass(frozen=True)
 class Interface:
-    """How to call a kernel: per phase a symbol, the extent threads share and how much one takes.
+    """How to call a kernel: per phase a symbol, the extent threads share, how much one takes, and
+    the price in element operations.
 
     ``owners`` are the makers of checked indices; a fault cell holds 1 + the position of the one
     that failed.
@@ -32,6 +44,7 @@ class Interface:
     symbols: tuple[str, ...]
     extents: tuple[int, ...]
     grains: tuple[int, ...]
+    prices: tuple[float, ...]
     buffers: tuple[Buffer, ...]
     owners: tuple[object, ...]
 
@@ -39,10 +52,12 @@ class Interface:
 def interface(name: str, phases: Sequence[Statement]) -> Interface:
     """What callers of the functions ``name.0``, ``name.1``, ... must know; no code is made."""
     groups = phase_groups(phases)
+    prices = tuple(work(g) for g in groups)
     return Interface(
         tuple(f"{name}.{n}" for n in range(len(groups))),
         tuple(shared_extent(g) for g in groups),
-        tuple(grain(g) for g in groups),
+        tuple(grain(g, price) for g, price in zip(groups, prices, strict=True)),
+        prices,
         *touched(phases),
     )
 
@@ -85,13 +100,33 @@ def phase_groups(phases: Sequence[Statement]) -> list[tuple[Statement, ...]]:
 
 
 def shared_extent(group: Sequence[Statement]) -> int:
-    """The extent of the loop that threads may share; 0 when the phase runs on one thread."""
+    """The iterations that threads may share; 0 when the phase runs on one thread."""
+    shared = shared_loops(group)
+    return math.prod(loop.iter.extent for loop in shared) if shared else 0
+
+
+ENOUGH = 64
+"""Iterations that share evenly; a loop with fewer is shared together with the one inside it."""
+
+
+def shared_loops(group: Sequence[Statement]) -> list[Loop]:
+    """The loops whose iterations, in row-major order, threads share: the outermost, and those
+    directly inside while there are few iterations. None when the phase runs on one thread.
+    """
     *lead, last = group
     independent = isinstance(last, Loop) and last.kind in ("parallel", "vector")
-    if independent and all(isinstance(s, Define) for s in lead):
-        assert isinstance(last, Loop)
-        return 0 if _accumulates(lead, (last,)) else last.iter.extent
-    return 0
+    if not independent or not all(isinstance(s, Define) for s in lead):
+        return []
+    assert isinstance(last, Loop)
+    if _accumulates(lead, (last,)):
+        return []
+    found = [last]
+    while math.prod(loop.iter.extent for loop in found) < ENOUGH:
+        *rest, inside = found[-1].body
+        if rest or not isinstance(inside, Loop) or {last.kind, inside.kind} != {"parallel"}:
+            break
+        found.append(inside)
+    return found if all(loop.iter.extent for loop in found) else []
 
 
 def _accumulates(lead: Sequence[Statement], loops: tuple[Statement, ...]) -> bool:
@@ -111,6 +146,8 @@ def work(body: Sequence[Statement]) -> float:
         if isinstance(statement, Loop):
             inner = work(statement.body) * statement.iter.extent
             total += inner / 8 if statement.kind == "vector" else inner
+        elif isinstance(statement, When):
+            total += max(work(statement.body), work(statement.other))
         else:
             total += 1 + sum(
                 isinstance(e, Apply | Load) for x in expressions(statement) for e in walk(x)
@@ -122,12 +159,11 @@ SHARE_ABOVE = 60_000
 """Operations below which a phase is not worth sharing: about 20 microseconds."""
 
 
-def grain(group: Sequence[Statement]) -> int:
+def grain(group: Sequence[Statement], total: float) -> int:
     """Iterations of the shared loop that one thread takes at a time; the whole extent when sharing
-    does not pay.
+    does not pay for ``total`` operations.
     """
     extent = shared_extent(group)
-    total = work(group)
     if extent == 0 or total < SHARE_ABOVE:
         return max(extent, 1)
     pieces = int(min(max(total / SHARE_ABOVE * 2, 2), 16))
@@ -150,11 +186,10 @@ def _emit_phase(
     fault = f.load(slots.element(len(buffers), "ptr"), "ptr")
     memory = dict(zip(buffers, f.scoped(pointers), strict=True)) if buffers else {}
     writer = Writer(f, memory, fault, list(owners))
-    if shared_extent(group):
-        *lead, last = group
-        writer.body(lead)
-        assert isinstance(last, Loop)
-        writer.loop(last, low, high)
+    shared = shared_loops(group)
+    if shared:
+        writer.body(group[:-1])
+        writer.loops(shared, low, high)
     else:
         writer.body(group)
     f.ret()

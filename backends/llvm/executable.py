@@ -1,79 +1,58 @@
-"""A program ready to run natively: compiled kernels, memory, and the table of steps that the driver
-walks.
+"""A program ready to run natively: linked code, memory, and the table of steps that the driver walks.
 
-Comes in: a `Program`. Goes out: an object with ``run``. Kernels with one loop text are compiled
-once, in this program and, through the disk cache, in every later one.
+Comes in: an `Image` and the arrays its graph holds. Goes out: an object with ``run``. The program
+itself is needed only to look at, or to name the operation that failed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.backends.llvm import cache, jit
+from graphc.backends.llvm import jit
+from graphc.backends.llvm.code import Form, addresses, form
 from graphc.backends.llvm.driver import STEP, driver
-from graphc.backends.llvm.emit import Interface, emit, interface
-from graphc.backends.llvm.machine import host
-from graphc.backends.llvm.schedule import View, schedule
+from graphc.backends.llvm.emit import SHARE_ABOVE
+from graphc.backends.llvm.entry import Call, entry
+from graphc.backends.llvm.image import Image
+from graphc.backends.llvm.panels import operand_uses
+from graphc.backends.llvm.results import LARGE, Results
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
-from graphc.expr import Buffer
 from graphc.graph import Array, describe, toposort
-from graphc.kernels.kernel import Kernel, Program
-from graphc.loops.ir import Statement
-from graphc.loops.text import Names, loops_text
+from graphc.kernels.kernel import Program
+from graphc.loops.text import loops_text
 
-VERSION = "2"
-"""Changes when the same loops give other machine code: part of every cache key."""
+class Listing:
+    """The program and the forms of its kernels, which somebody may want to see: made when asked."""
 
+    def __init__(self, make: Callable[[], Program]) -> None:
+        self.make = make
 
-@dataclass(frozen=True)
-class Compiled:
-    """A kernel's loops, how to call it, and the addresses of its phases."""
+    @functools.cached_property
+    def program(self) -> Program:
+        return self.make()
 
-    name: str
-    loops: tuple[Statement, ...]
-    interface: Interface
-    addresses: tuple[int, ...]
+    @functools.cached_property
+    def forms(self) -> list[Form]:
+        kernels = self.program.kernels
+        return [*map(form, kernels, operand_uses(kernels))]
 
-    @property
-    def ir(self) -> str:
-        """The LLVM IR, written anew: a kernel from the cache never needed any."""
-        return emit(self.name, self.loops, host())
-
-
-_LINKED: dict[str, tuple[int, ...]] = {}
-_LOCK = threading.Lock()
-
-
-def compile_kernel(kernel: Kernel) -> Compiled:
-    """Schedule, emit and link a kernel, or find one with equal loops in the process or on disk."""
-    loops = schedule(kernel, host())
-    names = Names()
-    text = loops_text(loops, names)
-    types = (f"{name}: {x.type}" for x, name in names.known.items() if isinstance(x, Buffer))
-    key = hashlib.sha256("\n".join([VERSION, text, *types]).encode()).hexdigest()
-    name = f"kernel_{key[:16]}"
-    called = interface(name, loops)
-    with _LOCK:
-        if key not in _LINKED:
-            binary = cache.fetch(key, lambda: jit.object_code(emit(name, loops, host())))
-            found = jit.link([binary], called.symbols)
-            _LINKED[key] = tuple(found[s] for s in called.symbols)
-    return Compiled(name, loops, called, _LINKED[key])
-
-
-def _place(buffer: Buffer) -> tuple[Buffer, int]:
-    """The memory a kernel's buffer is a view of, and the element it begins at."""
-    if isinstance(buffer, View) and buffer.base is not None:
-        return buffer.base, buffer.start
-    return buffer, 0
+    def report(self, fault: int) -> None:
+        """Raise the error of a checked index that missed: ``kernel << 32 | number of the check``."""
+        kernel, number = fault >> 32, fault & 0xFFFFFFFF
+        owner = self.forms[kernel].interface.owners[number - 1]
+        error = UserError(
+            "GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in"
+        )
+        nodes = self.program.kernels[kernel].nodes
+        node = next((n for n in nodes if n.op is owner), nodes[-1])
+        raise error.located(str(node.site))
 
 
 class Executable:
@@ -83,83 +62,118 @@ class Executable:
 
     TEXTS = ("loops", "llvm", "asm")
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.compiled = [compile_kernel(k) for k in program.kernels]
+    def __init__(self, made: Image, held: Sequence[Array], listing: Listing) -> None:
+        self.image, self.held, self.listing = made, [*held], listing
         self.lock = threading.Lock()
+        self.results = Results()
         self._lay_out()
         self.driver, self.pool = driver(), pool()
+        self.attempt = entry(self._call())
+
+    @property
+    def program(self) -> Program:
+        return self.listing.program
+
+    @property
+    def compiled(self) -> list[Form]:
+        """The kernels in order; equal ones have equal names."""
+        return self.listing.forms
 
     def _lay_out(self) -> None:
-        """Slots (one pointer per buffer), slot tables (one per kernel) and steps, all in memory
-        that stays put.
+        """Slots (one pointer per place in memory), slot tables (one per kernel) and steps, all in
+        memory that stays put.
         """
-        program = self.program
-        wanted = [_place(b) for c in self.compiled for b in c.interface.buffers]
-        self.slot_of = {place: k for k, place in enumerate(dict.fromkeys(wanted))}
-        self.slots = (ctypes.c_void_p * max(len(self.slot_of), 1))()
-        first = ctypes.addressof(self.slots)
-        self.slots_of: dict[Buffer, list[tuple[int, int]]] = {}  # slot, and bytes from the start
-        for (buffer, start), slot in self.slot_of.items():
-            shift = start * buffer.type.dtype.bytes
-            self.slots_of.setdefault(buffer, []).append((slot, shift))
-        scratch = [b for b in self.slots_of if b.scope == "scratch"]
-        room = max((b.type.bytes for b in scratch), default=0)  # kernels run one after another
-        self.arena = np.empty(program.plan.arena_bytes + room + 64, np.uint8)
+        made = self.image
+        self.slots = (ctypes.c_void_p * max(len(made.slots), 1))()
+        self.arena = np.empty(made.arena_bytes + 64, np.uint8)
         base = self.arena.ctypes.data + (-self.arena.ctypes.data) % 64
-        for buffer in scratch:
-            self._point(buffer, base + program.plan.arena_bytes)
-        for buffer, offset in program.plan.offsets.items():
-            self._point(buffer, base + offset)
-        self.held = [
-            (b, np.asarray(n.op.storage.array if n.op.storage else n.op.eval()))
-            for n, b in program.leaves
-        ]
-        for buffer, array in self.held:
-            self._point(buffer, array.ctypes.data)
-        self.faults = np.zeros(max(len(self.compiled), 1), np.int64)
-        self._write_steps(first)
-        self.outputs = [(b, b.shape, b.type.dtype.numpy) for b in program.outputs]
-        self.has_faults = any(c.interface.owners for c in self.compiled)
+        starts = {
+            ("leaf", n): array.ctypes.data for n, array in enumerate(self.held)
+        } | {("constant", n): array.ctypes.data for n, array in enumerate(made.constants)}
+        for slot, (kind, number, shift) in enumerate(made.slots):
+            start = base + number if kind == "arena" else starts.get((kind, number), 0)
+            self.slots[slot] = start + shift
+        self.faults = np.zeros(max(len(made.steps), 1), np.int64)
+        self._write_steps()
+        self.inputs, self.results_at = self._places("input"), self._places("output")
 
-    def _point(self, buffer: Buffer, address: int) -> None:
-        """Say where a buffer is."""
-        for slot, shift in self.slots_of.get(buffer, ()):
-            self.slots[slot] = address + shift
-
-    def _write_steps(self, first: int) -> None:
+    def _write_steps(self) -> None:
         self.tables, steps = [], []
-        for number, compiled in enumerate(self.compiled):
-            code = compiled.interface
-            places = [first + 8 * self.slot_of[_place(b)] for b in code.buffers]
-            table = (ctypes.c_int64 * (len(places) + 1))(
-                *places, self.faults.ctypes.data + 8 * number
+        found = addresses(self.image.codes)
+        functions = [found[c.name] for c in self.image.codes]
+        first = ctypes.addressof(self.slots)
+        for number, step in enumerate(self.image.steps):
+            fault = self.faults.ctypes.data + 8 * number
+            table = (ctypes.c_int64 * (len(step.slots) + 1))(
+                *(first + 8 * slot for slot in step.slots), fault
             )
             self.tables.append(table)
-            for address, extent, size in zip(
-                compiled.addresses, code.extents, code.grains, strict=True
-            ):
-                steps += [address, ctypes.addressof(table), max(extent, 1), size]
+            for n in step.phases:
+                phase = self.image.codes[step.code].phases[n]
+                entered = functions[step.code][n]
+                steps += [entered, ctypes.addressof(table), max(phase.extent, 1), phase.grain]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
         self.count = len(steps) // STEP
 
+    def _call(self) -> Call:
+        """What `attempt` does, which is what `run` does."""
+        made = self.image
+        codes = [made.codes[s.code] for s in made.steps]
+        return Call(
+            inputs=made.inputs,
+            outputs=made.outputs,
+            places=self.inputs,
+            result_places=self.results_at,
+            faults=self.faults if any(c.checks for c in codes) else self.faults[:0],
+            steps=ctypes.addressof(self.steps),
+            step_count=self.count,
+            is_long=sum(p.price for c in codes for p in c.phases) > SHARE_ABOVE,
+            pool=self.pool,
+            lock=self.lock,
+            report=self.listing.report,
+            empty=self.results.empty if self._has_large_results() else np.empty,
+            memory=(self.slots, self.arena, self.held, self.tables, self.steps, made),
+        )
+
+    def _has_large_results(self) -> bool:
+        return any(t.bytes >= LARGE for t in self.image.outputs)
+
+    def _places(self, kind: str) -> list[tuple[int, int, int]]:
+        """For each slot of the inputs or outputs: the number, the slot's address, the shift."""
+        first = ctypes.addressof(self.slots)
+        return [
+            (number, first + 8 * slot, shift)
+            for slot, (found, number, shift) in enumerate(self.image.slots)
+            if found == kind
+        ]
+
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run on dense arrays of the right types, in the order of the graph's inputs."""
+        self.pool.ready()
+        found = self.attempt(*arrays)
+        return self._run_slowly(arrays) if found is None else found
+
+    def _run_slowly(self, arrays: Sequence[Array]) -> list[Array]:
+        """The same through ctypes: for a dtype object that only equals NumPy's own, and wherever
+        there are no entries.
+        """
         with self.lock:
             outputs = self._bind(arrays)
             self._execute(0, self.count)
-            if self.has_faults and self.faults.any():
-                raise self._fault()
+            cells = self.faults.copy()
+            self.faults[:] = 0
+        if cells.any():
+            kernel = int(np.flatnonzero(cells)[0])
+            self.listing.report(kernel << 32 | int(cells[kernel]))
         return outputs
 
     def _bind(self, arrays: Sequence[Array]) -> list[Array]:
         """Point the slots at the inputs and at fresh outputs, which go out."""
-        for buffer, array in zip(self.program.inputs, arrays, strict=True):
-            self._point(buffer, array.ctypes.data)
-        outputs = []
-        for buffer, shape, dtype in self.outputs:
-            outputs.append(np.empty(shape, dtype))
-            self._point(buffer, outputs[-1].ctypes.data)
+        outputs = [self.results.empty(t.static_shape, t.dtype.numpy) for t in self.image.outputs]
+        for places, given in ((self.inputs, arrays), (self.results_at, outputs)):
+            for number, slot, shift in places:
+                address = given[number].ctypes.data + shift
+                ctypes.c_int64.from_address(slot).value = address
         return outputs
 
     def _execute(self, first: int, count: int) -> None:
@@ -171,7 +185,7 @@ class Executable:
         """The median seconds of each kernel, run one after another ``repeats`` times; updates are
         applied.
         """
-        phases = [len(c.addresses) for c in self.compiled]
+        phases = [len(step.phases) for step in self.image.steps]
         seconds = np.zeros((repeats, len(phases)))
         with self.lock:
             outputs = self._bind(arrays)
@@ -185,21 +199,9 @@ class Executable:
             del outputs
         return [float(x) for x in np.median(seconds, axis=0)] if repeats else []
 
-    def _fault(self) -> UserError:
-        """The error of the first checked index that missed."""
-        step = int(np.flatnonzero(self.faults)[0])
-        owner = self.compiled[step].interface.owners[int(self.faults[step]) - 1]
-        self.faults[:] = 0
-        error = UserError(
-            "GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in"
-        )
-        nodes = self.program.kernels[step].nodes
-        node = next((n for n in nodes if n.op is owner), nodes[-1])
-        return error.located(str(node.site))
-
     def source(self, level: str, kernel: int | None = None) -> str:
         """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
-        makers: dict[str, Callable[[Compiled], str]] = {
+        makers: dict[str, Callable[[Form], str]] = {
             "loops": lambda c: loops_text(c.loops),
             "llvm": lambda c: c.ir,
             "asm": lambda c: jit.assembly(c.ir),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.spelling import SPELLING, base_of, bitcast, cast
+from graphc.backends.llvm.strided import STEPS, strided_load
 from graphc.errors import CompilerBug
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Select, walk
 from graphc.index import affine, bounds, flat_index, stride
@@ -154,7 +155,7 @@ class Expressions:
         if self.lanes is None:
             return self.value(flat), 0
         step = stride(flat, self.lanes.iter)
-        if step not in (0, 1) or self.is_scattered(flat):
+        if step not in (0, 1, *STEPS) or self.is_scattered(flat):
             return self.value(flat), None
         count, self.lanes = self.lanes, None  # the first lane's offset is a scalar
         first = self.value(flat)
@@ -177,6 +178,9 @@ class Expressions:
             return self.f.load(address, base, self.lanes.count, mask=self.active())
         if step == 0 and self.guard is None:
             return self.f.load(pointer.element(offset, base), base)
+        if step is not None and step in STEPS:
+            address = pointer.element(offset, base)
+            return strided_load(self.f, address, step, base, self.lanes.count, self.active())
         return self.f.gather(pointer, offset.spread(self.lanes.count), base, self.active())
 
     def active(self) -> Value | None:

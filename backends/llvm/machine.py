@@ -12,6 +12,7 @@ import functools
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -40,6 +41,8 @@ class Machine:
     triple: str
     cpu: str
     features: str
+    last_cache: int = 32 << 20
+    """Bytes of the cache before memory."""
 
     @property
     def architecture(self) -> str:
@@ -107,7 +110,15 @@ def named(cpu: str) -> Machine:
 @functools.cache
 def _native() -> Machine:
     features = llvm.get_host_cpu_features().flatten()
-    return Machine(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+    cpu = llvm.get_host_cpu_name()
+    return Machine(llvm.get_process_triple(), cpu, features, _last_cache() or Machine.last_cache)
+
+
+def _last_cache() -> int:
+    """Bytes of the host's largest cache, 0 where the system does not tell."""
+    found = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    sizes = [path.read_text("ascii").strip() for path in found]
+    return max((int(s[:-1]) << 10 for s in sizes if s.endswith("K")), default=0)
 
 
 def host() -> Machine:

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from graphc.backends.llvm.interchange import interchanged
 from graphc.backends.llvm.machine import Machine
+from graphc.backends.llvm.streaming import streamed
+from graphc.backends.llvm.strided import STEPS
 from graphc.backends.llvm.tile_loops import tiled
 from graphc.expr import (
     Affine,
@@ -35,18 +38,31 @@ from graphc.types import INT64
 Rewrite = Callable[[Expr], Expr | None]
 
 
-def schedule(kernel: Kernel, machine: Machine) -> tuple[Statement, ...]:
+def schedule(
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+) -> tuple[Statement, ...]:
+    """The phases of ``kernel`` for ``machine``, stores past the caches marked (`streamed`)."""
+    return streamed(_phases(kernel, machine, uses), machine)
+
+
+def _phases(
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+) -> tuple[Statement, ...]:
     """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for
-    the rest.
+    the rest. ``uses`` are the kernels that one copy of an operand serves (`panels`).
     """
     kernel = rebased(collapse(flatten(kernel)))
-    tiles = tiled(kernel, machine)
+    seen = {b: (uses or {}).get(b.base or b if isinstance(b, View) else b, 1) for b in kernel.read}
+    tiles = tiled(kernel, machine, seen)
     if tiles is not None:
         return tiles
     pair = transposed(kernel)
     if pair is not None:
         rest = [i for i in kernel.iters if i not in pair]
         return nest(kernel, [*rest, *pair], dict.fromkeys(pair, "vector"))
+    parts = interchanged(kernel)
+    if parts:
+        return tuple(s for p in parts for s in nest(p.kernel, None, {p.lane: "vector"}))
     lanes = vector_index(kernel)
     outer = [i for i in kernel.iters if i is not lanes]
     if lanes in kernel.iters:
@@ -242,8 +258,8 @@ def _reduced(kernel: Kernel) -> Iterable[Iter]:
 
 
 def _score(kernel: Kernel, iterator: Iter) -> float:
-    """How many accesses are contiguous along ``iterator``, less those that are scattered; short
-    loops count less.
+    """How many accesses are contiguous along ``iterator``, less those that are not; short loops
+    count less.
     """
     total = 0.0
     for access, offset in offsets(kernel):
@@ -254,5 +270,5 @@ def _score(kernel: Kernel, iterator: Iter) -> float:
         elif step is None:
             total -= weight
         elif step:
-            total -= 1.5 * weight
+            total -= (0.5 if step in STEPS else 1.5) * weight
     return total * min(1.0, iterator.extent / 8)

@@ -46,7 +46,7 @@ PATIENCE = 2000
 # and the condition variable have 128 bytes each, which is enough for every C library.
 FIELDS = {
     "word": 0, "done": 64, "function": 128, "context": 136, "count": 144, "chunk": 152, "busy": 192,
-    "sleepers": 256, "stop": 260, "mutex": 320, "condition": 448,
+    "sleepers": 256, "stop": 260, "ready": 264, "mutex": 320, "condition": 448,
 }  # fmt: skip
 SIZE = 576
 
@@ -255,6 +255,7 @@ class Pool:
         with self._starting:
             if self._workers is None:
                 self._workers = self._start()
+                ctypes.c_int32.from_address(self.state + FIELDS["ready"]).value = 1
 
     def _start(self) -> list[threading.Thread]:
         started: list[threading.Thread] = []

@@ -9,40 +9,47 @@ columns, one that moves both is a batch, one that is summed over is inner. A til
 few vectors of accumulators that stay in registers while the inner loops run. Three ways to fill the
 lanes:
 
-* "columns": neighbours of a column index, which lie next to each other in the second operand,
-* "packed": the same after that operand was copied into panels, when it lies badly in memory,
+* "columns": neighbours of a column index; an operand that lies badly in memory is copied into
+  panels first,
 * "inner": neighbours of an inner index that is contiguous in both operands; lanes are summed up at
-  the end.
+  the end,
+* "streamed": neighbours of a column index, sums in the first-level cache, for products with a
+  vector.
 
 The candidates are listed with an estimate of their cycles and the cheapest is taken.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from graphc.backends.llvm.machine import Machine
-from graphc.expr import Apply, Expr, Iter, Load, Reduce, walk
+from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, walk
 from graphc.index import stride
 from graphc.kernels.kernel import Kernel
 
-NEAR = 64 << 10
-"""Bytes of an operand that may be read again and again where it lies; more is packed into panels.
-"""
+WAYS, LINE, PAGE = 8, 64, 4096
+"""A first-level cache of 8 ways, each a page long: what nearly all processors have."""
+STREAMS = 8
+"""Rows of memory that a core reads side by side at full speed."""
 
 
 @dataclass(frozen=True)
 class Contraction:
     """A kernel's sum of products: ``total`` over ``total.iters`` of ``first * second``, by rows and
-    columns.
+    columns. ``uses`` says how many kernels like this one read the same operand, so that one copy
+    into panels serves them all (`panels`).
     """
 
     kernel: Kernel
     total: Reduce
     first: Load
     second: Load
+    uses: Mapping[Buffer, int] = field(default_factory=dict)
 
     def moves(self, operand: Load, iterator: Iter) -> int | None:
         """How far the operand's offset goes when the index steps by one."""
@@ -59,7 +66,7 @@ class Contraction:
 
     @property
     def swapped(self) -> Contraction:
-        return Contraction(self.kernel, self.total, self.second, self.first)
+        return Contraction(self.kernel, self.total, self.second, self.first, self.uses)
 
     @property
     def rows(self) -> list[Iter]:
@@ -88,7 +95,7 @@ class Contraction:
         return math.prod(i.extent for i in self.total.iters)
 
 
-def find(kernel: Kernel) -> Contraction | None:
+def find(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Contraction | None:
     """The contraction in a flat kernel, if it is one."""
     if len(kernel.stages) != 1 or kernel.stages[0].iters or any(s.combine for s in kernel.stores):
         return None
@@ -103,7 +110,7 @@ def find(kernel: Kernel) -> Contraction | None:
     known = isinstance(first, Load) and isinstance(second, Load) and total.dtype.is_float
     if not known or total.dtype.bits < 32 or not _affine(kernel, first, second, total):
         return None
-    return Contraction(kernel, total, first, second)  # type: ignore[arg-type]
+    return Contraction(kernel, total, first, second, uses or {})  # type: ignore[arg-type]
 
 
 def _affine(kernel: Kernel, first: Expr, second: Expr, total: Reduce) -> bool:
@@ -120,7 +127,8 @@ class Tile:
     """One way to run a contraction, and an estimate of its cycles.
 
     ``height`` values of ``row`` and ``width`` values of ``column`` are computed together, and
-    neighbours of ``lane`` fill ``vectors`` registers each.
+    neighbours of ``lane`` fill ``vectors`` registers each. The operands named in ``packs``,
+    "first" or "second", are copied into the order in which tiles read them.
     """
 
     mode: str
@@ -132,6 +140,7 @@ class Tile:
     lane: Iter
     vectors: int
     cycles: float
+    packs: tuple[str, ...] = ()
 
 
 # Choosing -----------------------------------------------------------------------------------------
@@ -144,6 +153,7 @@ def choose(contraction: Contraction, machine: Machine) -> Tile | None:
     for side in (contraction, contraction.swapped):
         found += _column_tiles(side, lanes, machine.registers)
         found += _inner_tiles(side, lanes, machine.registers)
+        found += _streamed_tiles(side, lanes)
     return min(found, key=lambda t: t.cycles, default=None)
 
 
@@ -163,51 +173,47 @@ def _points(c: Contraction, *without: Iter | None) -> int:
 def _column_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
     for lane in c.columns:
         contiguous = c.moves(c.second, lane) == 1
-        panel = lane.extent * math.prod(i.extent for i in c.total.iters if c.moves(c.second, i))
-        near = panel * c.total.dtype.bytes <= NEAR or math.prod(i.extent for i in c.rows) == 1
-        copied = panel * math.prod(i.extent for i in c.columns + c.batch if i is not lane)
-        turns = any(c.moves(c.second, i) == 1 for i in c.total.iters)
         for row in _or_none(c.rows):
             for vectors in (1, 2, 4):  # LLVM splits other counts badly
                 if vectors > 1 and vectors > -(-lane.extent // lanes):
                     continue
-                if contiguous and near:
-                    yield from _in_place(c, row, lane, vectors, lanes, registers)
-                else:
-                    copy = (0.3 if contiguous else 0.8 if turns else 2.5) * copied + 2000
-                    along = (lane, vectors, lanes)
-                    for height in _heights(c, row, (registers - 1 - vectors) // vectors):
-                        cycles = copy + _column_cycles(c, (row, height), (None, 1), along)
-                        yield Tile("packed", c, row, height, None, 1, lane, vectors, cycles)
-
-
-def _in_place(
-    c: Contraction, row: Iter | None, lane: Iter, vectors: int, lanes: int, registers: int
-) -> Iterator[Tile]:
-    """Tiles of one row index by one more column index, which helps where rows are few."""
-    for column in (None, *(i for i in c.columns if i is not lane)):
-        for most in (1,) if column is None else (2, 3, 4, 6):
-            width = _even(extent_of(column), most)
-            room = (registers - 1 - width * vectors) // (width * vectors)
-            for height in _heights(c, row, room):
                 along = (lane, vectors, lanes)
-                cycles = _column_cycles(c, (row, height), (column, width), along)
-                yield Tile("columns", c, row, height, column, width, lane, vectors, cycles)
+                for height in _heights(c, row, (registers - 1 - vectors) // vectors):
+                    yield _column_tile(c, (row, height), (None, 1), along)
+                for column in c.columns if contiguous else ():
+                    if column is lane:
+                        continue
+                    for width in {_even(column.extent, most) for most in (2, 3, 4, 6)}:
+                        room = (registers - 1 - width * vectors) // (width * vectors)
+                        for height in _heights(c, row, room):
+                            yield _column_tile(c, (row, height), (column, width), along)
 
 
 def _heights(c: Contraction, row: Iter | None, most: int) -> set[int]:
-    """Rows per tile: as many as fit the registers, and as many as the cache can tell apart."""
-    return {_even(extent_of(row), n) for n in (most, min(most, _distinct_rows(c, row) - 2))}
-
-
-def _distinct_rows(c: Contraction, row: Iter | None) -> int:
-    """How many rows a first-level cache of 8 ways of 4 KiB holds at one inner index.
-
-    Rows a large power of two apart share a few sets: 2 KiB leaves room for 16 of them.
+    """Rows per tile: as many as fit the registers, in equal parts; as many as the cache can tell
+    apart; a power of two, which leaves no rest where sizes are powers of two.
     """
-    step = c.moves(c.first, row) or 0 if row is not None else 0
-    page = 4096
-    return 8 * page // math.gcd(step * c.total.dtype.bytes, page)
+    if row is None:
+        return {1}
+    most = max(most, 1)
+    step = _row_step(c, row)
+    apart = next(n for n in range(most, 0, -1) if n == 1 or _crowd(step, n) <= WAYS - 2)
+    power = 1 << (min(most, row.extent).bit_length() - 1)
+    return {_even(row.extent, most), _even(row.extent, apart), power}
+
+
+def _row_step(c: Contraction, row: Iter) -> int:
+    """Bytes from one row of the first operand to the next."""
+    return abs(c.moves(c.first, row) or 0) * c.total.dtype.bytes
+
+
+@functools.cache
+def _crowd(step: int, height: int) -> int:
+    """How many of ``height`` rows, ``step`` bytes apart, fall into one set of the first-level
+    cache: of rows 2 KiB apart 16 fit.
+    """
+    sets = Counter(r * step // LINE % (PAGE // LINE) for r in range(height) if step >= LINE)
+    return max(sets.values(), default=1)
 
 
 def extent_of(iterator: Iter | None) -> int:
@@ -215,35 +221,84 @@ def extent_of(iterator: Iter | None) -> int:
     return iterator.extent if iterator is not None else 1
 
 
-def _column_cycles(
+def _column_tile(
     c: Contraction,
     down: tuple[Iter | None, int],
     across: tuple[Iter | None, int],
     along: tuple[Iter, int, int],
-) -> float:
-    """Cycles of all tiles: ``down`` and ``across`` are index and size, ``along`` lane, vectors,
-    lanes.
+) -> Tile:
+    """``down`` and ``across`` are index and size, ``along`` lane, vectors, lanes; each operand is
+    packed if that is cheaper.
     """
     (row, height), (column, width), (lane, vectors, lanes) = down, across, along
-    whole, rest = divmod(lane.extent, lanes * vectors)
-    edge = -(-rest // lanes)
-    per_k = whole * _cycles(height, width * vectors) + edge * (_cycles(height, width) + 1)
-    tiles = _points(c, row, column, lane)
-    tiles *= -(-extent_of(row) // height) * -(-extent_of(column) // width)
-    if height > _distinct_rows(c, row):
-        per_k *= 2  # each row is read from the second level, at every step
-    store = _store_cycles(c, lane) * height * width * -(-lane.extent // lanes)
-    return tiles * (c.depth * per_k + store + 20)
+    tiles = _points(c, row, column, lane) * -(-extent_of(column) // width)
+    steps = tiles * c.depth * -(-extent_of(row) // height) * -(-lane.extent // (lanes * vectors))
+    packs: list[str] = []
+    extra = 0.0
+    for name, operand, index in (("first", c.first, row), ("second", c.second, lane)):
+        packed = _pack_cycles(c, operand, index if column is None else None)
+        here = _far_cycles(c, operand, index, vectors) * steps
+        if packed < here:
+            packs.append(name)
+        extra += min(packed, here)
+    crowded = row is not None and "first" not in packs and _crowd(_row_step(c, row), height) > WAYS
+    total = 0.0
+    for rows, h in _parts(extent_of(row), height):
+        for panels, v in _parts(-(-lane.extent // lanes), vectors):
+            per_k = _cycles(h, width * v) * (2 if crowded else 1)
+            store = _store_cycles(c, row, h, lane, lanes) * h * width * v
+            total += rows * panels * (c.depth * per_k + store + 20)
+    return Tile("columns", c, *down, *across, lane, vectors, tiles * total + extra, tuple(packs))
+
+
+def _parts(extent: int, size: int) -> list[tuple[int, int]]:
+    """(count, size): whole parts and the rest."""
+    count, rest = divmod(extent, size)
+    return [(n, s) for n, s in ((count, size), (1, rest)) if n and s]
 
 
 def _cycles(height: int, vectors: int) -> float:
-    """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain; the loop."""
-    return max(height * vectors, 0.5 * height + vectors, 4.0) + 0.5
+    """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain; the loop.
+    Of tiles that are alike in this the one with fewer rows stalls less.
+    """
+    return max(height * vectors, 0.5 * height + vectors, 4.0) + 0.5 + 0.02 * height
 
 
-def _store_cycles(c: Contraction, lane: Iter) -> float:
-    steps = [stride(s.index[0], lane) for s in c.kernel.stores]
-    return sum(1.5 if step == 1 else 30.0 for step in steps)
+def _pack_cycles(c: Contraction, operand: Load, index: Iter | None) -> float:
+    """What copying an operand into panels along ``index`` costs each kernel that reads them."""
+    if index is None:
+        return math.inf
+    indices = (*c.kernel.iters, *c.total.iters)
+    copied = math.prod(i.extent for i in indices if c.moves(operand, i))
+    contiguous = c.moves(operand, index) == 1
+    turns = any(c.moves(operand, i) == 1 for i in c.total.iters)
+    each = 0.3 if contiguous else 0.8 if turns else 2.5
+    return (each * copied + 2000) / c.uses.get(operand.buffer, 1)
+
+
+def _far_cycles(c: Contraction, operand: Load, index: Iter | None, vectors: int) -> float:
+    """Cycles that each inner step of a tile takes longer because an operand lies badly."""
+    size = c.total.dtype.bytes
+    step = abs(c.moves(operand, c.total.iters[-1]) or 0) * size
+    if operand is c.second and (index is None or c.moves(operand, index) != 1):
+        return 200.0 * vectors  # lanes are gathered
+    alone = operand is c.second and math.prod(i.extent for i in c.rows) == 1
+    if alone and step > PAGE // 8:
+        return 5.0 * vectors  # nothing is read twice, and no line leads to the next
+    if step < PAGE or c.depth < 64 or c.moves(operand, c.total.iters[-1]) == 1:
+        return 0.0
+    return 3.0 if step < 2 * PAGE or c.depth < 256 else 20.0
+
+
+def _store_cycles(c: Contraction, row: Iter | None, height: int, lane: Iter, lanes: int) -> float:
+    """Cycles for each vector: lanes are scattered one by one, rows may crowd each other out."""
+    total = 0.0
+    for store in c.kernel.stores:
+        place, size = store.index[0], store.buffer.type.dtype.bytes
+        apart = abs(stride(place, row) or 0) * size if row is not None else 0
+        crowded = _crowd(apart, height) > WAYS - 2
+        total += (4.0 if crowded else 1.5) if stride(place, lane) == 1 else 10.0 * lanes
+    return total
 
 
 def _inner_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
@@ -255,10 +310,26 @@ def _inner_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:
         for row in _or_none(c.rows):
             for column in _or_none(c.columns):
                 width = _even(extent_of(column), 5)
-                height = _even(extent_of(row), (registers - 2 - width) // width)
+                most = (registers - 2 - width) // width
+                height = _even(extent_of(row), min(most, STREAMS) if width == 1 else most)
                 tiles = _points(c, row, column)
                 tiles *= -(-extent_of(row) // height) * -(-extent_of(column) // width)
                 per_step = max(height * width, height + width, 4.0)
                 steps = c.depth // lane.extent * vectors
                 cycles = tiles * (steps * per_step + height * width * 14 + 30)
                 yield Tile("inner", c, row, height, column, width, lane, 1, cycles)
+
+
+def _streamed_tiles(c: Contraction, lanes: int) -> Iterator[Tile]:
+    """Sums of a few rows that stay in the cache while the other operand streams by, `STREAMS` inner
+    indices at a time. For products with a vector, which read every number once.
+    """
+    rows = math.prod(i.extent for i in c.rows)
+    if rows > 4 or len(c.rows) > 1 or c.total.iters[-1].extent < STREAMS:
+        return
+    for lane in c.columns:
+        if c.moves(c.second, lane) == 1:
+            passes = _points(c, *c.rows, lane) * c.depth * -(-lane.extent // lanes)
+            row = c.rows[0] if c.rows else None
+            cycles = passes * (1.0 + rows * (1 + 3 / STREAMS)) + 100
+            yield Tile("streamed", c, row, rows, None, 1, lane, 1, cycles)

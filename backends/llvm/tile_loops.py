@@ -1,50 +1,165 @@
 """Register tiles as loops: what `tile` chose, written down.
 
-Comes in: a kernel. Goes out: its phases, or nothing when it is no contraction. The sums of a tile
-live in locals while the inner loops run; sizes are numbers, so the rest of a range that tiles do
-not divide is simply another, smaller tile.
+Comes in: a kernel. Goes out: its phases, or nothing when it is no contraction. First the copies of
+operands into panels, then one phase for all tiles: the sums of a tile live in locals while the
+inner loops run. Sizes are numbers, so the rest of a range that tiles do not divide is another,
+smaller tile, and a branch says which.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from graphc.backends.llvm.machine import Machine
-from graphc.backends.llvm.tile import Contraction, Tile, choose, extent_of, find
-from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Substitution, substitute
+from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, choose, extent_of, find
+from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Substitution, apply, substitute
 from graphc.kernels.kernel import Kernel, Store
-from graphc.loops.ir import Accumulate, Local, Put, Statement
+from graphc.loops.ir import Accumulate, Alloc, Local, Put, Statement
 from graphc.loops.nest import Nest, identity
 from graphc.types import INT64, TensorType
 
+WIDTH = 1024
+"""Columns whose sums stay in the first-level cache while rows of memory stream by."""
 
-def tiled(kernel: Kernel, machine: Machine) -> tuple[Statement, ...] | None:
+Place = dict[Expr, Expr]
+"""What stands for indices of the kernel at one place of a tile."""
+
+
+def tiled(
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+) -> tuple[Statement, ...] | None:
     """The phases of a flat kernel as register tiles; None when it is no contraction."""
-    contraction = find(kernel)
+    contraction = find(kernel, uses)
     tile = choose(contraction, machine) if contraction is not None and contraction.depth else None
-    if tile is None:
-        return None
+    return None if tile is None else tile_phases(tile, machine)
+
+
+def tile_phases(tile: Tile, machine: Machine) -> tuple[Statement, ...]:
+    """The phases of a contraction in these tiles."""
     lanes = machine.vector_bytes // tile.contraction.total.dtype.bytes * tile.vectors
-    return (_Packed if tile.mode == "packed" else _Tiled)(tile, lanes).phases()
+    return WRITERS[tile.mode](tile, lanes).phases()
 
 
-def _regions(extent: int, size: int) -> list[tuple[int, int, int]]:
-    """(start, count, size): whole tiles, then one smaller tile for the rest."""
-    count, rest = divmod(extent, size)
-    found = [(0, count, size)] if count else []
-    return found + ([(count * size, 1, rest)] if rest else [])
+# Parts --------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Part:
+    """Equal parts of an index, or the rest: the number of the part, where it begins, its size."""
+
+    number: Expr
+    start: Expr
+    size: int
 
 
-Region = tuple[int, int, int]
+@dataclass(frozen=True)
+class Parts:
+    """An extent cut into ``count`` parts of ``size`` and a rest, counted by ``block``."""
+
+    extent: int
+    size: int
+    block: Iter
+
+    @property
+    def count(self) -> int:
+        """Whole parts."""
+        return self.extent // self.size
+
+    @property
+    def kinds(self) -> list[Part]:
+        """The whole ones, then the rest, where there are any."""
+        number: Expr = self.block if self.block.extent > 1 else Lit(0, INT64)
+        rest = Part(Lit(self.count, INT64), _number(self.count * self.size), self.extent % self.size)
+        whole = Part(number, number * self.size, self.size)
+        return [part for part, some in ((whole, self.count), (rest, rest.size)) if some]
 
 
+def parts(extent: int, size: int) -> Parts:
+    """``extent`` in parts of ``size``."""
+    size = min(size, extent)
+    return Parts(extent, size, Iter(-(-extent // size)))
+
+
+def _number(value: int) -> Expr:
+    return Lit(value, INT64)
+
+
+def each(nest: Nest, cut: Sequence[Parts], write: Callable[..., None], *chosen: Part) -> None:
+    """Call ``write`` with every combination of whole parts and rests, each in its branch."""
+    if not cut:
+        write(*chosen)
+        return
+    branches = [partial(each, nest, cut[1:], write, *chosen, part) for part in cut[0].kinds]
+    if len(branches) == 1:
+        branches[0]()
+    else:
+        nest.branch(apply("less", cut[0].block, cut[0].count), *branches)
+
+
+def _open(nest: Nest, iters: Iterable[Iter], *cut: Parts) -> None:
+    """Loops that threads share: over indices, and over parts where there are several."""
+    for iterator in (*iters, *(p.block for p in cut if p.block.extent > 1)):
+        nest.open(iterator, "parallel")
+
+
+# Panels -------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Panels:
+    """An operand copied into the order in which tiles read it: for each of its ``outer`` indices
+    and each part of ``index``, all inner indices, the places of the part side by side.
+    """
+
+    load: Load
+    index: Iter
+    cut: Parts
+    outer: tuple[Iter, ...]
+    inner: tuple[Iter, ...]
+    turned: Iter | None
+
+    @property
+    def size(self) -> int:
+        """Elements, the rest of ``index`` filled up to a whole part."""
+        loops = (*self.outer, self.cut.block, *self.inner)
+        return math.prod(i.extent for i in loops) * self.cut.size
+
+    def offset(self, part: Part, place: Expr) -> Expr:
+        """Where the ``place`` of a part lies at the current outer and inner indices."""
+        offset: Expr = _number(0)
+        for iterator in self.outer:
+            offset = offset * iterator.extent + iterator
+        offset = offset * self.cut.block.extent + part.number
+        for iterator in self.inner:
+            offset = offset * iterator.extent + iterator
+        return offset * self.cut.size + place
+
+    def copy(self, buffer: Buffer, begin: int) -> tuple[Statement, ...]:
+        """The phase that fills the panels, which begin at an element of ``buffer``."""
+        nest = Nest()
+        inner = [i for i in self.inner if i is not self.turned]
+        _open(nest, (*self.outer, *inner), self.cut)
+
+        def write(part: Part) -> None:
+            lane, depth = Iter(part.size), nest.depth_now
+            nest.open(lane, "vector")
+            if self.turned is not None:  # two vector loops are a transposing copy
+                nest.open(self.turned, "vector")
+            value = _at(self.load, {self.index: part.start + lane})
+            nest.append(Put(buffer, (self.offset(part, lane) + begin,), value))
+            nest.close(nest.depth_now - depth)
+
+        each(nest, [self.cut], write)
+        return nest.close_all()
+
+
+# Tiles --------------------------------------------------------------------------------------------
 class _Tiled:
-    """Writes a tile's loops, operands in place."""
+    """Writes the loops of a tile."""
 
     def __init__(self, tile: Tile, lanes: int) -> None:
         self.tile, self.c, self.lanes = tile, tile.contraction, lanes
-        self.second: Load = self.c.second
+        self.down = parts(extent_of(tile.row), tile.height)
+        self.across = parts(extent_of(tile.column), tile.width)
 
     def outer(self) -> list[Iter]:
         """The indices that are neither jammed nor in the lanes."""
@@ -52,81 +167,194 @@ class _Tiled:
         return [i for i in self.c.kernel.iters if i not in (tile.row, tile.column, tile.lane)]
 
     def phases(self) -> tuple[Statement, ...]:
-        nest, tile = Nest(), self.tile
-        for iterator in self.outer():
-            nest.open(iterator, "parallel")
-        for down in _regions(extent_of(tile.row), tile.height):
-            for across in _regions(extent_of(tile.column), tile.width):
-                self.region(nest, down, across)
-        return nest.close_all()
-
-    def region(self, nest: Nest, down: Region, across: Region) -> None:
-        """All tiles of one size."""
-        depth = nest.depth_now
-        places: list[list[Expr]] = []
-        for start, count, size in (down, across):
-            block = Iter(count)
-            if count > 1:
-                nest.open(block, "parallel")
-            places.append([_row(block, count, start, size, k) for k in range(size)])
-        if self.tile.mode != "inner":
-            nest.open(self.tile.lane, "vector", self.lanes)
-        self.micro(nest, places[0], places[1])
-        nest.close(nest.depth_now - depth)
+        raise NotImplementedError
 
     def micro(
-        self,
-        nest: Nest,
-        rows: Sequence[Expr],
-        columns: Sequence[Expr],
-        renamed: dict[Expr, Expr] | None = None,
+        self, nest: Nest, places: list[list[Place]], first: Sequence[Expr], second: Sequence[Expr]
     ) -> None:
-        """Accumulators for every row and column, the inner loops, then what becomes of the sums."""
+        """Accumulators for every row and column, the inner loops, then what becomes of the sums.
+
+        ``first`` holds the operand of each row, ``second`` that of each column.
+        """
         c, depth = self.c, nest.depth_now
-        at = [[self.place(r, s, renamed) for s in columns] for r in rows]
         zero = identity("add", c.total.dtype)
-        sums = [[nest.define(zero, depth) for _ in columns] for _ in rows]
+        sums = [[nest.define(zero, depth) for _ in second] for _ in first]
         self.open_inner(nest)
-        seconds = [nest.define(_at(self.second, place), nest.depth_now) for place in at[0]]
-        for places, line in zip(at, sums, strict=True):  # row by row: few registers at a time
-            first = nest.define(_at(c.first, places[0]), nest.depth_now)
-            for second, total in zip(seconds, line, strict=True):
-                product = Apply("multiply", (first, second), c.total.dtype)
-                nest.append(Accumulate(total, "add", product))
-        nest.close(nest.depth_now - depth)
-        for places, line in zip(at, sums, strict=True):
-            for place, total in zip(places, line, strict=True):
+        inside = nest.depth_now
+        seconds = [nest.define(load, inside) for load in second]
+        for load, line in zip(first, sums, strict=True):  # row by row: few registers at a time
+            factor = nest.define(load, inside)
+            for other, total in zip(seconds, line, strict=True):
+                nest.append(Accumulate(total, "add", _product(c, factor, other)))
+        nest.close(inside - depth)
+        for line, totals in zip(places, sums, strict=True):
+            for place, total in zip(line, totals, strict=True):
                 finish(nest, c, place, total)
 
     def open_inner(self, nest: Nest) -> None:
-        """The loops of the sum; lanes outermost, so that they are summed up once."""
-        inner = list(self.c.total.iters)
-        if self.tile.mode == "inner":
-            inner.remove(self.tile.lane)
-            nest.open(self.tile.lane, "vector", self.lanes)
-        for iterator in inner:
+        """The loops of the sum."""
+        for iterator in self.c.total.iters:
             nest.open(iterator, "serial")
 
-    def place(self, row: Expr, column: Expr, renamed: dict[Expr, Expr] | None) -> dict[Expr, Expr]:
-        """What the jammed indices are at one row and column of the tile."""
-        found = dict(renamed or {})
-        if self.tile.row is not None:
-            found[self.tile.row] = row
-        if self.tile.column is not None:
-            found[self.tile.column] = column
-        return found
+    def place(self, row: Expr, column: Expr, lane: Expr | None = None) -> Place:
+        """What the tile's indices are at one row, column and lane."""
+        tile = self.tile
+        given = ((tile.row, row), (tile.column, column), (tile.lane, lane))
+        return {i: e for i, e in given if i is not None and e is not None}
 
 
-def _row(block: Iter, count: int, start: int, height: int, k: int) -> Expr:
-    base: Expr = Lit(start + k, INT64)
-    return block * height + (start + k) if count > 1 else base
+class _Columns(_Tiled):
+    """Lanes along a column index."""
+
+    def __init__(self, tile: Tile, lanes: int) -> None:
+        super().__init__(tile, lanes)
+        self.along = parts(tile.lane.extent, lanes)
+        self.panels: dict[str, Panels] = {}
+        self.begins: dict[str, int] = {}
+        end = 0
+        for name, load, index, cut in (
+            ("first", self.c.first, tile.row, self.down),
+            ("second", self.c.second, tile.lane, self.along),
+        ):
+            if name in tile.packs and index is not None:
+                self.panels[name], self.begins[name] = self.panels_of(load, index, cut), end
+                end += -(-self.panels[name].size // 64) * 64
+        self.scratch = Buffer(TensorType(self.c.total.dtype, (end,)), "scratch")
+
+    def panels_of(self, load: Load, index: Iter, cut: Parts) -> Panels:
+        """How an operand is packed along ``index``."""
+        inner = self.c.total.iters
+        outer = tuple(i for i in self.outer() if self.c.moves(load, i))
+        far = self.c.moves(load, index) != 1
+        turned = next((i for i in inner if far and self.c.moves(load, i) == 1), None)
+        return Panels(load, index, cut, outer, inner, turned)
+
+    def phases(self) -> tuple[Statement, ...]:
+        copies = [p.copy(self.scratch, self.begins[name]) for name, p in self.panels.items()]
+        nest = Nest()
+        _open(nest, self.outer(), self.along, self.down, self.across)
+        each(nest, [self.along, self.down, self.across], partial(self.one, nest))
+        return tuple(s for phase in (*copies, nest.close_all()) for s in phase)
+
+    def one(self, nest: Nest, along: Part, down: Part, across: Part) -> None:
+        """One tile."""
+        lane = Iter(along.size)
+        rows = [down.start + r for r in range(down.size)]
+        columns = [across.start + s for s in range(across.size)]
+        places = [[self.place(r, s, along.start + lane) for s in columns] for r in rows]
+        first = [self.read("first", line[0], down, _number(r)) for r, line in enumerate(places)]
+        second = [self.read("second", place, along, lane) for place in places[0]]
+        nest.open(lane, "vector", self.lanes)
+        self.micro(nest, places, first, second)
+        nest.close()
+
+    def read(self, name: str, place: Place, part: Part, within: Expr) -> Expr:
+        """An operand at a place: in its panels if it has any."""
+        if name not in self.panels:
+            return _at(self.c.first if name == "first" else self.c.second, place)
+        offset = self.panels[name].offset(part, within) + self.begins[name]
+        return Load(self.scratch, (_at(offset, place),))
 
 
-def _at(e: Expr, place: dict[Expr, Expr]) -> Expr:
+class _Inner(_Tiled):
+    """Lanes along an inner index, whose loop is outermost, so that they are summed up once."""
+
+    def phases(self) -> tuple[Statement, ...]:
+        nest = Nest()
+        _open(nest, self.outer(), self.down, self.across)
+        each(nest, [self.down, self.across], partial(self.one, nest))
+        return nest.close_all()
+
+    def outer(self) -> list[Iter]:
+        return [i for i in self.c.kernel.iters if i not in (self.tile.row, self.tile.column)]
+
+    def one(self, nest: Nest, down: Part, across: Part) -> None:
+        """One tile."""
+        rows = [down.start + r for r in range(down.size)]
+        columns = [across.start + s for s in range(across.size)]
+        places = [[self.place(r, s) for s in columns] for r in rows]
+        first = [_at(self.c.first, line[0]) for line in places]
+        second = [_at(self.c.second, place) for place in places[0]]
+        self.micro(nest, places, first, second)
+
+    def open_inner(self, nest: Nest) -> None:
+        nest.open(self.tile.lane, "vector", self.lanes)
+        for iterator in self.c.total.iters:
+            if iterator is not self.tile.lane:
+                nest.open(iterator, "serial")
+
+
+class _Streamed(_Tiled):
+    """Sums of a few rows in the cache, while `STREAMS` inner indices at a time pass by."""
+
+    def phases(self) -> tuple[Statement, ...]:
+        extent = self.tile.lane.extent
+        along, nest = parts(extent, min(WIDTH, max(WIDTH // 4, extent // 4 // 64 * 64))), Nest()
+        _open(nest, self.outer(), along)
+        each(nest, [along], partial(self.one, nest))
+        return nest.close_all()
+
+    def one(self, nest: Nest, along: Part) -> None:
+        """The sums of one stretch of columns."""
+        c, zero = self.c, identity("add", self.c.total.dtype)
+        sums = Buffer(TensorType(c.total.dtype, (self.tile.height * along.size,)), "row")
+        nest.append(Alloc(sums))
+        for place, at in self.sweep(nest, along):
+            nest.append(Put(sums, at, zero))
+        *outer, last = c.total.iters
+        for iterator in outer:
+            nest.open(iterator, "serial")
+        count, rest = divmod(last.extent, STREAMS)
+        block = Iter(count)
+        nest.open(block, "serial")
+        self.add(nest, along, sums, [block * STREAMS + k for k in range(STREAMS)])
+        nest.close()
+        if rest:
+            self.add(nest, along, sums, [_number(count * STREAMS + k) for k in range(rest)])
+        nest.close(len(outer))
+        for place, at in self.sweep(nest, along):
+            finish(nest, c, place, nest.define(Load(sums, at), nest.depth_now))
+
+    def sweep(self, nest: Nest, along: Part) -> Iterator[tuple[Place, tuple[Expr, ...]]]:
+        """A vector loop over the stretch, with each row's place and the offset of its sum."""
+        lane = Iter(along.size)
+        nest.open(lane, "vector")
+        for row in range(self.tile.height):
+            place = self.place(_number(row), _number(0), along.start + lane)
+            yield place, (lane + row * along.size,)
+        nest.close()
+
+    def add(self, nest: Nest, along: Part, sums: Buffer, inner: Sequence[Expr]) -> None:
+        """The products of a few inner indices, added to all sums."""
+        c, last = self.c, self.c.total.iters[-1]
+        rows = [self.place(_number(r), _number(0)) for r in range(self.tile.height)]
+        outside = nest.depth_now
+        factors = [
+            [nest.define(_at(c.first, {**row, last: k}), outside) for k in inner] for row in rows
+        ]
+        seconds: list[Local] = []
+        for row, (place, at) in enumerate(self.sweep(nest, along)):
+            depth = nest.depth_now
+            if not seconds:
+                seconds = [nest.define(_at(c.second, {**place, last: k}), depth) for k in inner]
+            total = nest.define(Load(sums, at), depth)
+            for factor, second in zip(factors[row], seconds, strict=True):
+                nest.append(Accumulate(total, "add", _product(c, factor, second)))
+            nest.append(Put(sums, at, total))
+
+
+WRITERS = {"columns": _Columns, "inner": _Inner, "streamed": _Streamed}
+
+
+def _product(c: Contraction, factor: Expr, other: Expr) -> Expr:
+    return Apply("multiply", (factor, other), c.total.dtype)
+
+
+def _at(e: Expr, place: Place) -> Expr:
     return substitute(e, lambda part: place.get(part) if isinstance(part, Iter) else None)
 
 
-def finish(nest: Nest, c: Contraction, place: dict[Expr, Expr], total: Local) -> None:
+def finish(nest: Nest, c: Contraction, place: Place, total: Local) -> None:
     """Apply the kernel's stores to one finished sum."""
 
     def replaced(part: Expr) -> Expr | None:
@@ -139,75 +367,3 @@ def finish(nest: Nest, c: Contraction, place: dict[Expr, Expr], total: Local) ->
     values = nest.settled(stores, nest.values([change(s.value) for s in stores]))
     for store, value in zip(stores, values, strict=True):
         nest.append(Put(store.buffer, (change(store.index[0]),), value))
-
-
-class _Packed(_Tiled):
-    """Lanes along a column index, after the columns' operand was copied into panels of the tile's
-    width.
-    """
-
-    def __init__(self, tile: Tile, lanes: int) -> None:
-        super().__init__(tile, lanes)
-        c = self.c
-        self.batch = [i for i in self.outer() if c.moves(c.second, i)]
-        panels = -(-tile.lane.extent // lanes)
-        shape = (math.prod(i.extent for i in self.batch), panels, c.depth, lanes)
-        self.scratch = Buffer(TensorType(c.total.dtype, shape), "scratch")
-
-    def phases(self) -> tuple[Statement, ...]:
-        packing, work = Nest(), Nest()
-        for start, count, width in _regions(self.tile.lane.extent, self.lanes):
-            self.pack(packing, start, count, width)
-            for iterator in self.outer():
-                work.open(iterator, "parallel")
-            panel = Iter(count)
-            work.open(panel, "parallel")
-            lane = Iter(width)
-            place: dict[Expr, Expr] = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
-            self.second = Load(self.scratch, (self.panel_place(panel, lane, start),))
-            for down in _regions(extent_of(self.tile.row), self.tile.height):
-                self.rows(work, down, lane, place)
-            work.close(work.depth_now)
-        return (*packing.close_all(), *work.close_all())
-
-    def rows(self, nest: Nest, down: Region, lane: Iter, place: dict[Expr, Expr]) -> None:
-        start, count, height = down
-        block = Iter(count)
-        if count > 1:
-            nest.open(block, "serial")
-        nest.open(lane, "vector", self.lanes)
-        rows = [_row(block, count, start, height, k) for k in range(height)]
-        self.micro(nest, rows, [Lit(0, INT64)], place)
-        nest.close(2 if count > 1 else 1)
-
-    def panel_place(self, panel: Expr, lane: Expr, start: int) -> Expr:
-        """The offset in the panels of the column ``start + panel * lanes + lane`` at the current
-        inner indices.
-        """
-        offset: Expr = Lit(0, INT64)
-        for iterator in self.batch:
-            offset = offset * iterator.extent + iterator
-        offset = offset * self.scratch.shape[1] + (panel + start // self.lanes)
-        for iterator in self.c.total.iters:
-            offset = offset * iterator.extent + iterator
-        return offset * self.lanes + lane
-
-    def pack(self, nest: Nest, start: int, count: int, width: int) -> None:
-        panel, lane = Iter(count), Iter(width)
-        far = self.c.moves(self.c.second, self.tile.lane) != 1
-        inner = list(self.c.total.iters)
-        turned = next((i for i in inner if far and self.c.moves(self.c.second, i) == 1), None)
-        loops = [*self.batch, panel, *(i for i in inner if i is not turned)]
-        for iterator in loops:
-            nest.open(iterator, "parallel")
-        nest.open(lane, "vector")
-        if turned is not None:  # two vector loops are a transposing copy
-            nest.open(turned, "vector")
-        column: dict[Expr, Expr] = {self.tile.lane: _plus(panel * self.lanes + lane, start)}
-        place = (self.panel_place(panel, lane, start),)
-        nest.append(Put(self.scratch, place, _at(self.c.second, column)))
-        nest.close(nest.depth_now)
-
-
-def _plus(e: Expr, constant: int) -> Expr:
-    return e + constant if constant else e

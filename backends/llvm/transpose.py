@@ -13,6 +13,7 @@ from __future__ import annotations
 from graphc.backends.llvm.emitter import Value
 from graphc.backends.llvm.expressions import Expressions
 from graphc.backends.llvm.spelling import base_of
+from graphc.backends.llvm.streaming import LINE, aligned
 from graphc.errors import CompilerBug
 from graphc.expr import Buffer, Expr, Iter, Load
 from graphc.index import flat_index, stride
@@ -41,7 +42,8 @@ class _Copy:
         self, writer: Expressions, across: Iter, along: Iter, put: Put, load: Load, high: Value
     ) -> None:
         self.writer, self.f = writer, writer.f
-        self.across, self.along, self.high = across, along, high
+        self.across, self.along, self.high, self.put = across, along, high, put
+        self.streaming, self.width = False, put.buffer.type.dtype.bytes
         base = base_of(put.buffer.type.dtype)
         self.base = "i8" if base == "i1" else base  # bools are copied as bytes
         self.lanes = min(SQUARE, self.f.module.machine.vector_bytes // put.buffer.type.dtype.bytes)
@@ -56,6 +58,19 @@ class _Copy:
         return step
 
     def write(self, low: Value) -> None:
+        """The loops; twice if the stores could go round the caches."""
+        self.writer.values.update({self.across: low, self.along: low.constant(0)})
+        f, step = self.f, self.write_step * self.width
+        if not self.put.streamed or step % LINE or self.lanes * self.width % LINE:
+            self.loops(low)
+            return
+        fits = aligned([self.address(*self.target)])
+        assert fits is not None
+        for self.streaming, condition in ((True, fits), (False, fits ^ True)):
+            with f.when(condition):
+                self.loops(low)
+
+    def loops(self, low: Value) -> None:
         f, lanes, extent = self.f, self.lanes, self.along.extent
         with f.loop(low, self.high, lanes) as rows:
             with f.loop(0, extent, lanes) as columns:
@@ -89,7 +104,9 @@ class _Copy:
             rows.append(f.load(address, self.base, lanes, mask=mask))
         for r, value in enumerate(turned(rows)):
             mask = self.line(write, corner and corner[1], r, self.along.extent)
-            f.store(value, target.element(r * self.write_step, self.base), mask=mask)
+            stream = self.streaming and mask is None
+            place = target.element(r * self.write_step, self.base)
+            f.store(value, place, mask=mask, align=LINE * stream, stream=stream)
 
     def line(
         self, mask: Value | None, first: Value | None, number: int, limit: Value | int

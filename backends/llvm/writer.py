@@ -6,14 +6,17 @@ twice, once for whole vectors and once for the rest under a mask, with the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.expressions import Expressions, Lanes
 from graphc.backends.llvm.spelling import base_of
+from graphc.backends.llvm.streaming import LINE, aligned
+from graphc.backends.llvm.strided import STEPS, strided_store
 from graphc.backends.llvm.transpose import is_transposing, transposing_copy
 from graphc.errors import CompilerBug
 from graphc.expr import Apply, Buffer, Expr, Load, walk
+from graphc.index import stride
 from graphc.loops.ir import (
     Accumulate,
     Alloc,
@@ -22,6 +25,7 @@ from graphc.loops.ir import (
     Loop,
     Put,
     Statement,
+    When,
     expressions,
     statements,
 )
@@ -36,6 +40,7 @@ class Writer(Expressions):
     ) -> None:
         super().__init__(f, memory, fault, owners)
         self.folding: frozenset[Local] = frozenset()  # accumulators with partial results per lane
+        self.streaming = False  # whether marked stores go round the caches
 
     # Statements -----------------------------------------------------------------------------------
     def body(self, body: Sequence[Statement]) -> None:
@@ -44,6 +49,8 @@ class Writer(Expressions):
                 case Loop(iterator):
                     zero = self.f.constant(0, "i64")
                     self.loop(statement, zero, self.f.constant(iterator.extent, "i64"))
+                case When():
+                    self.branch(statement)
                 case Define(local, value):
                     self.values[local] = self.value(value)
                 case Accumulate():
@@ -77,6 +84,14 @@ class Writer(Expressions):
             value = tail.select(value.spread(self.lanes.count), neutral)
         self.values[local] = self.call(function, local, [total, value])
 
+    def branch(self, when: When) -> None:
+        """One of two bodies; neither folds into locals from outside."""
+        condition = self.value(when.condition)
+        with self.f.when(condition):
+            self.body(when.body)
+        with self.f.when(condition ^ True):
+            self.body(when.other)
+
     def loop(self, loop: Loop, low: Value, high: Value) -> None:
         if loop.kind == "vector" and self.lanes is None:
             write = transposing_copy if is_transposing(loop) else type(self).vector_loop
@@ -91,6 +106,20 @@ class Writer(Expressions):
             opened.carry(*(self.wide(self.values[t]) for t in totals))
         self.values.update(zip(totals, opened.results, strict=True))
 
+    def loops(self, nested: Sequence[Loop], low: Value, high: Value) -> None:
+        """Iterations ``low`` to ``high``, counted in row-major order, of loops one in another."""
+        if len(nested) == 1:
+            self.loop(nested[0], low, high)
+            return
+        with self.f.loop(low, high) as opened:
+            rest = opened.index
+            for loop in reversed(nested[1:]):
+                self.values[loop.iter] = rest.binary("urem", loop.iter.extent)
+                rest = rest.binary("udiv", loop.iter.extent)
+            self.values[nested[0].iter] = rest
+            self.body(nested[-1].body)
+            opened.carry()
+
     def totals(self, loop: Loop) -> list[Local]:
         """The accumulators from outside that the loop folds into."""
         inside = dict.fromkeys(s.local for s in statements((loop,)) if isinstance(s, Accumulate))
@@ -104,9 +133,27 @@ class Writer(Expressions):
         length = high - low
         whole = low + (length - self.remainder(length, wide))
         if length.number is None or length.number >= wide:
-            self.vector_part(loop, low, whole, wide, masked=False)
+            self.whole_vectors(loop, low, whole, wide)
         if length.number is None or length.number % wide:
             self.vector_part(loop, whole, high, narrow, masked=True)
+
+    def whole_vectors(self, loop: Loop, low: Value, high: Value, lanes: int) -> None:
+        """The loop without a mask; twice if its stores could go round the caches."""
+        fits = aligned(self.starts(loop, low))
+        if fits is None:
+            self.vector_part(loop, low, high, lanes, masked=False)
+            return
+        for self.streaming, condition in ((True, fits), (False, fits ^ True)):
+            with self.f.when(condition):
+                self.vector_part(loop, low, high, lanes, masked=False)
+
+    def starts(self, loop: Loop, low: Value) -> Iterator[Value]:
+        """Where the marked stores of a loop begin."""
+        self.values[loop.iter] = low
+        for put in loop.body:
+            if isinstance(put, Put) and put.streamed and stride(put.index[0], loop.iter) == 1:
+                offset = self.value(put.index[0])
+                yield self.memory[put.buffer].element(offset, base_of(put.buffer.type.dtype))
 
     def remainder(self, length: Value, wide: int) -> Value:
         if length.number is not None:
@@ -161,8 +208,13 @@ class Writer(Expressions):
         if self.lanes is None or (step == 0 and value.lanes == 0):
             self.f.store(value, pointer.element(offset, base))
         elif step == 1:
+            address, mask = pointer.element(offset, base), self.active()
+            stream = put.streamed and self.streaming and mask is None
+            value = value.spread(self.lanes.count)
+            self.f.store(value, address, mask=mask, align=LINE * stream, stream=stream)
+        elif step is not None and step in STEPS:
             address = pointer.element(offset, base)
-            self.f.store(value.spread(self.lanes.count), address, mask=self.active())
+            strided_store(self.f, value.spread(self.lanes.count), address, step, self.active())
         else:
             lanes = self.lanes.count
             self.f.scatter(value.spread(lanes), pointer, offset.spread(lanes), self.active())

@@ -8,8 +8,9 @@ nests, forgotten inputs) becomes the compiler's: one checked `Graph`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, update_wrapper
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,18 @@ class Function(Executable):
         Raises `UserError` GC0107, GC0302, GC0303, GC0304 (arguments), GC0306 (an index inside).
         """
         try:
-            return self.rebuild(super().__call__(*arrays, **named))
+            if named:
+                arrays = self._by_position(arrays, named)
+            outputs = self.attempt(*arrays)
+            if outputs is None:
+                outputs = self.prepare_and_run(arrays)
         except UserError as error:
-            raise error.located(str(here()), [describe(x) for x in self.graph.inputs]) from None
+            raise self.located(error) from None
+        return self.rebuild(outputs)
+
+    def located(self, error: UserError) -> UserError:
+        """The error of a call, at the user's line and with the inputs."""
+        return error.located(str(here()), [describe(x) for x in self.graph.inputs])
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(brief, self.graph.inputs))
@@ -156,6 +166,7 @@ class Jit:
     def __init__(self, function: Callable[..., Any], backend: str) -> None:
         self.function, self.backend = function, backend
         self.versions: dict[Any, Function] = {}
+        self._shortcut = Shortcut()
         self._signature = inspect.signature(function)
         update_wrapper(self, function)
 
@@ -173,6 +184,8 @@ class Jit:
         Raises `UserError` GC0106 when the function decides by a tensor's value, GC0107 for an
         argument that is neither an array nor hashable.
         """
+        if not kwargs and (outputs := self._shortcut.attempt(args)) is not None:
+            return outputs
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         leaves, rebuild = flatten(dict(bound.arguments))
@@ -182,7 +195,10 @@ class Jit:
         key = (repr(rebuild(range(len(leaves)))), tuple(_signature_of(x) for x in leaves))
         if key not in self.versions:
             self.versions[key] = self._trace(bound, leaves, rebuild)
-        return self.versions[key](*arrays)
+        version = self.versions[key]
+        if not kwargs and all(a is b for a, b in zip_longest(args, leaves)):
+            self._shortcut = Shortcut(version, args)
+        return version(*arrays)
 
     def _trace(
         self, bound: inspect.BoundArguments, leaves: list[Any], rebuild: Rebuild
@@ -196,6 +212,34 @@ class Jit:
         outputs = self.function(*bound.args, **bound.kwargs)
         name = getattr(self.function, "__name__", "")
         return compile(inputs.values(), outputs, backend=self.backend, name=name)
+
+
+class Shortcut:
+    """The version that the last call of plain arguments ran: no nests, names or defaults.
+
+    The next call is likely to pass the same constants, and arrays of the same kind.
+    """
+
+    def __init__(self, version: Function | None = None, args: Sequence[Any] = ()) -> None:
+        self.version = version
+        self.constants = [(k, x) for k, x in enumerate(args) if not isinstance(x, np.ndarray)]
+        self.places = [k for k, x in enumerate(args) if isinstance(x, np.ndarray)]
+
+    def attempt(self, args: Sequence[Any]) -> Any:
+        """The nested outputs of that version if ``args`` fit it; None if they must be looked at."""
+        version = self.version
+        if version is None:
+            return None
+        if self.constants:
+            count = len(self.constants) + len(self.places)
+            if len(args) != count or any(args[k] is not x for k, x in self.constants):
+                return None
+            args = [args[k] for k in self.places]
+        try:
+            outputs = version.attempt(*args)
+        except UserError as error:
+            raise version.located(error) from None
+        return None if outputs is None else version.rebuild(outputs)
 
 
 def jit(

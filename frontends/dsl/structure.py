@@ -7,6 +7,7 @@ that rebuilds the same nesting from new leaves. A separate step because graphs h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 Rebuild = Callable[[Sequence[Any]], Any]
@@ -16,7 +17,7 @@ def flatten(value: Any) -> tuple[list[Any], Rebuild]:
     """The leaves of ``value`` in order, and the function that makes the same nesting of others."""
     leaves: list[Any] = []
     plan = _plan(value, leaves)
-    return leaves, lambda new: plan(iter(new))
+    return leaves, itemgetter(0) if plan is next else lambda new: plan(iter(new))
 
 
 def _plan(value: Any, leaves: list[Any]) -> Callable[[Iterator[Any]], Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from graphc.cli.screen import Screen, duration
 from graphc.graph import Graph, specialise
 from graphc.kernels.lower import lower
-from graphc.passes import optimise, split_reductions
+from graphc.passes import optimise, prepare
 from graphc.rewrite import Ledger
 
 
@@ -40,7 +40,7 @@ class Pipeline:
 
 def count_kernels(graph: Graph) -> int:
     """How many kernels a graph with static sizes becomes."""
-    return len(lower(split_reductions(graph)).kernels)
+    return len(lower(prepare(graph)).kernels)
 
 
 def run_pipeline(graph: Graph, sizes: Mapping[str, int]) -> Pipeline:

@@ -14,14 +14,18 @@ index" is decided on row-major offsets, so a reshape does not stand in the way.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
+from itertools import product
 
-from graphc.expr import Buffer, Expr, Load, Reduce, substitute
+from graphc.expr import Buffer, Expr, Lit, Load, Reduce, substitute
 from graphc.graph import Graph, Node, readers
 from graphc.kernels.kernel import Refusal
+from graphc.kernels.place import Places, places
 from graphc.kernels.trace import DEEP, Tracer, flatten, iterators, loads, unflatten
 from graphc.scalars import SCALARS
+from graphc.types import INT64
 
 MEMBERS = 64
 """Nodes in one kernel at most: bounds registers and compile time."""
@@ -42,7 +46,7 @@ class Group:
     per outer point.
 
     ``stages`` maps a member to its stage: even stages run over the inner indices, odd ones once per
-    outer point.
+    outer point. ``sources`` and ``readers`` are the groups that it reads and that read it.
     """
 
     number: int
@@ -50,19 +54,38 @@ class Group:
     shape: tuple[int, ...]
     inner: tuple[int, ...] = ()
     stages: dict[Node, int] = field(default_factory=dict)
+    sources: set[Group] = field(default_factory=set)
+    readers: set[Group] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.respace(self.shape, self.inner)
 
-    def respace(self, shape: tuple[int, ...], inner: tuple[int, ...]) -> None:
+    def respace(
+        self, shape: tuple[int, ...], inner: tuple[int, ...], index: tuple[Expr, ...] | None = None
+    ) -> None:
         """Take another view of the same elements as the canonical space."""
         self.shape, self.inner = shape, inner
-        self.index = iterators(shape)
+        self.index = index or iterators(shape)
         self.outer = tuple(a for a in range(len(shape)) if a not in inner)
         self.full_offset = flatten(self.index, shape)
         self.outer_offset = flatten(
             [self.index[a] for a in self.outer], [shape[a] for a in self.outer]
         )
+
+    @property
+    def unrolled(self) -> tuple[int, ...]:
+        """The axes that the kernel writes out instead of looping over them."""
+        return next(iter(self.stages)).op.unrolled
+
+    def written_out(self) -> Iterator[Group]:
+        """The group at every place along its unrolled axes; the other indices are common to all."""
+        for place in product(*(range(self.shape[a]) for a in self.unrolled)):
+            index = list(self.index)
+            for axis, number in zip(self.unrolled, place, strict=True):
+                index[axis] = Lit(number, INT64)
+            fixed = copy(self)
+            fixed.respace(self.shape, self.inner, tuple(index))
+            yield fixed
 
     @property
     def size(self) -> int:
@@ -104,6 +127,7 @@ class Fusion:
     home: dict[Node, Group]
     tracer: Tracer
     refusals: tuple[Refusal, ...]
+    places: Places
 
 
 class _Fuser:
@@ -113,6 +137,8 @@ class _Fuser:
         buffers = {n: Buffer(n.type) for n in self.order if n in self.real or n.op.kind == "leaf"}
         self.owner = {b: n for n, b in buffers.items()}
         self.tracer = Tracer(buffers)
+        new = {value for _, value in graph.updates}
+        self.places = places(self.order, self.real, set(graph.outputs), new, self.tracer)
         self.groups: list[Group] = []
         self.home: dict[Node, Group] = {}
         self.refusals: list[Refusal] = []
@@ -121,10 +147,14 @@ class _Fuser:
         for node in self.order:
             if node in self.real:
                 self.place(node)
-        return Fusion(tuple(self.groups), self.home, self.tracer, tuple(self.refusals))
+        groups = tuple(g for g in self.groups if g.stages)
+        home = self.home
+        refusals = tuple(r for r in self.refusals if home[r.producer] is not home[r.reader])
+        return Fusion(groups, home, self.tracer, refusals, self.places)
 
     def place(self, node: Node) -> None:
         producers = self.producers(node)
+        self.bring_together(producers)
         best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
         answer = "" if best is None else self.join(node, best)
         if best is not None and isinstance(answer, int):
@@ -134,8 +164,45 @@ class _Fuser:
             self.open(node)
         for p in producers:
             if self.home[p] is not self.home[node]:
+                self.home[p].readers.add(self.home[node])
+                self.home[node].sources.add(self.home[p])
                 reason = answer if self.home[p] is best else "another operand is computed later"
                 self.refusals.append(Refusal(p, node, str(reason)))
+
+    def bring_together(self, producers: Iterable[Node]) -> None:
+        """Make one group of those that a node reads, wherever no group in between minds."""
+        groups = sorted({self.home[p] for p in producers}, key=lambda g: g.number)
+        while len(groups) > 1:
+            late, early = groups.pop(), groups[-1]
+            if early.kind != "map" or late.kind != "map" or early.unrolled or late.unrolled:
+                continue
+            if all(g.number > late.number for g in early.readers) and self.move(early, late):
+                groups[-1] = late
+            elif all(g.number < early.number for g in late.sources):
+                self.move(late, early)
+
+    def move(self, group: Group, target: Group) -> bool:
+        """Move all members of a group into another one that is independent of it, if they fit."""
+        trial = copy(target)
+        trial.stages = dict(target.stages)
+        for member in group.stages:
+            stage = self.join(member, trial)
+            if isinstance(stage, str):
+                return False
+            trial.stages[member] = stage
+        target.respace(trial.shape, trial.inner)
+        target.stages = trial.stages
+        self.home.update(dict.fromkeys(group.stages, target))
+        for source in group.sources:
+            source.readers.remove(group)
+            source.readers.add(target)
+        for reader in group.readers:
+            reader.sources.remove(group)
+            reader.sources.add(target)
+        target.sources |= group.sources
+        target.readers |= group.readers
+        group.stages = {}
+        return True
 
     def open(self, node: Node) -> None:
         shape: tuple[int, ...] = node.type.static_shape
@@ -143,6 +210,7 @@ class _Fuser:
         if node.op.kind == "reduce":
             shape, inner = node.inputs[0].type.static_shape, node.op.reduced
         kind = node.op.kind if node.op.kind in ("contract", "scatter") else "map"
+        kind = "join" if node in self.places.rest else kind
         group = Group(len(self.groups), kind, shape, inner)
         group.stages[node] = 0
         self.groups.append(group)
@@ -169,6 +237,8 @@ class _Fuser:
     def join(self, node: Node, group: Group) -> int | str:
         if group.kind == "scatter":
             return "a scatter must finish before its result is read"
+        if group.kind == "join":
+            return "its parts are written in place, so there is no kernel to join"
         if len(group.stages) >= MEMBERS:
             return f"the kernel has {MEMBERS} members already"
         if node.op.kind == "reduce":
@@ -186,6 +256,8 @@ class _Fuser:
         shape, axes = node.inputs[0].type.static_shape, node.op.reduced
         if group.kind == "contract":
             return "a contraction finishes its tiles in an order of its own"
+        if group.unrolled:
+            return "the kernel computes several elements at once"
         if math.prod(shape) != group.size:
             return f"reduces {math.prod(shape)} elements, the kernel runs over {group.size}"
         if group.inner and (group.shape, group.inner) != (shape, axes):

@@ -8,6 +8,7 @@ that is cheaper, or read back from the result just stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from graphc.expr import (
@@ -17,15 +18,18 @@ from graphc.expr import (
     Iter,
     Load,
     Reduce,
+    Sharing,
     Substitution,
     cast,
     walk,
     without_promises,
 )
 from graphc.graph import Graph, Node
+from graphc.kernels.divide import without_divisions
 from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
 from graphc.kernels.kernel import Kernel, Program, Stage, Store
 from graphc.kernels.memory import plan
+from graphc.kernels.place import relocated
 from graphc.kernels.trace import iterators, loads
 from graphc.kernels.update import update_in_place
 from graphc.ops.copy import Copy
@@ -47,13 +51,10 @@ def lower(graph: Graph) -> Program:
     reads = {g: _reads(fusion, g, definitions[g]) for g in fusion.groups}
     stored = _stored(graph, fusion, reads)
     homes, copies = update_in_place(graph, fusion, reads)
-    kernels = [
-        k
-        for g in fusion.groups
-        for k in _Writer(fusion, g, definitions[g], stored, homes).kernels()
-    ]
-    kernels += copies
+    kernels = [k for g in fusion.groups for k in _kernels(fusion, g, definitions[g], stored, homes)]
     buffers = fusion.tracer.buffers
+    placed = [relocated(k, fusion.places, buffers) for k in kernels + copies]
+    kernels = [*map(without_divisions, placed)]
     used = {b for k in kernels for b in (*k.read, *k.written)}
     return Program(
         graph,
@@ -124,6 +125,33 @@ def _stored(graph: Graph, fusion: Fusion, reads: dict[Group, list[tuple[Node, Lo
             if producer in fusion.home and fusion.home[producer] is not group:
                 stored.add(producer)
     return stored
+
+
+def _kernels(
+    fusion: Fusion,
+    group: Group,
+    definitions: dict[Node, Expr],
+    stored: set[Node],
+    homes: dict[Buffer, Buffer],
+) -> list[Kernel]:
+    """The kernels of a group: one, for a scatter two, none when nothing reads it."""
+    if group.kind == "join":
+        return _Writer(fusion, group, {}, stored, homes).join()
+    if not group.unrolled:
+        return _Writer(fusion, group, definitions, stored, homes).kernels()
+    parts = [
+        kernel
+        for place in group.written_out()
+        for kernel in _Writer(fusion, place, _definitions(fusion, place), stored, homes).kernels()
+    ]
+    share = Sharing()
+    stages = [
+        Stage(
+            same[0].iters, tuple(replace(s, value=share(s.value)) for x in same for s in x.stores)
+        )
+        for same in zip(*(kernel.stages for kernel in parts), strict=True)
+    ]
+    return [replace(parts[0], stages=tuple(stages))] if parts else []
 
 
 class _Writer:
@@ -242,6 +270,19 @@ class _Writer:
         """Whether a later stage may compute a member again: what it reads must still be there."""
         lasting = not any(x.buffer in self.updated for x in loads(value))
         return lasting and _price(value) <= REPEAT and not self.group.is_outer(node)
+
+    def join(self) -> list[Kernel]:
+        """Copies of the operands that could not be written in place."""
+        (node,) = self.group.stages
+        found: list[Kernel] = []
+        for number in self.fusion.places.rest[node]:
+            x = node.inputs[number]
+            index = iterators(x.type.static_shape)
+            value = self.resolve(self.fusion.tracer.value(x, index), 0)
+            place = node.op.lands(number, index, *(x.type for x in node.inputs))
+            stage = Stage((), (Store(self.memory(node), place, value),))
+            found.append(Kernel(_iters(index), (stage,), (node,)))
+        return found
 
     def scatter(self) -> list[Kernel]:
         """First a copy of the base, then the additions, one point of the updates after another."""

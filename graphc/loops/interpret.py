@@ -21,7 +21,7 @@ from graphc.expr import (
     Load,
     Select,
 )
-from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement
+from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement, When
 from graphc.scalars import SCALARS
 
 Memory = MutableMapping[Buffer, Any]
@@ -44,6 +44,9 @@ def _run(body: tuple[Statement, ...], memory: Memory, values: dict[Expr, Any]) -
                 for i in range(iterator.extent):
                     values[iterator] = i
                     _run(inner, memory, values)
+            case When(condition, chosen, other):
+                taken = chosen if evaluate(condition, memory, values) else other
+                _run(taken, memory, values)
             case Define(local, value):
                 values[local] = evaluate(value, memory, values)
             case Accumulate(local, function, value):

@@ -45,13 +45,14 @@ class Accumulate:
 @dataclass(frozen=True)
 class Put:
     """``buffer[index] = value``; with ``combine``, ``buffer[index] = combine(buffer[index],
-    value)``.
+    value)``. A ``streamed`` store may go round the caches: nothing reads it soon.
     """
 
     buffer: Buffer
     index: tuple[Expr, ...]
     value: Expr
     combine: str = ""
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,16 @@ class Loop:
     lanes: int = 0
 
 
-Statement = Define | Accumulate | Put | Alloc | Barrier | Loop
+@dataclass(frozen=True)
+class When:
+    """``body`` where the condition holds, ``other`` where it does not."""
+
+    condition: Expr
+    body: tuple[Statement, ...]
+    other: tuple[Statement, ...]
+
+
+Statement = Define | Accumulate | Put | Alloc | Barrier | Loop | When
 
 
 def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
@@ -87,7 +97,9 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
     while stack:
         statement = stack.pop()
         yield statement
-        if isinstance(statement, Loop):
+        if isinstance(statement, When):
+            stack.extend(reversed(statement.other))
+        if isinstance(statement, Loop | When):
             stack.extend(reversed(statement.body))
 
 
@@ -97,4 +109,6 @@ def expressions(statement: Statement) -> tuple[Expr, ...]:
         return (statement.value,)
     if isinstance(statement, Put):
         return (*statement.index, statement.value)
+    if isinstance(statement, When):
+        return (statement.condition,)
     return ()

@@ -12,13 +12,13 @@ and updated in the same stage.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.expr import Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select, rebuild, walk
 from graphc.index import is_index
 from graphc.kernels.kernel import Kernel, Stage, Store
-from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement
+from graphc.loops.ir import Accumulate, Alloc, Define, Local, Loop, Put, Statement, When
 from graphc.scalars import SCALARS, identity_of
 from graphc.types import DType
 
@@ -29,7 +29,7 @@ TALL = 12
 
 @dataclass(eq=False)
 class _Block:
-    """An open loop body (the outermost one has no loop)."""
+    """An open body: of a loop, of a branch ("when"), or the outermost one."""
 
     iter: Iter | None
     kind: str
@@ -79,6 +79,7 @@ class Nest:
         self.blocks = [_Block(None, "", 0)]
         self.depth_of: dict[Expr, int] = {}  # iterators and locals -> the block they belong to
         self.accumulators: dict[Buffer, Local] = {}
+        self.rooms: set[Buffer] = set()  # rows that have memory
         self.floor = 0  # values read back from memory may not move above this block
 
     @property
@@ -88,9 +89,11 @@ class Nest:
 
     @property
     def never(self) -> int:
-        """The innermost open loop without iterations, or 0: its body may read what is not there."""
-        empty = (d for d, b in enumerate(self.blocks) if b.iter is not None and b.iter.extent == 0)
-        return max(empty, default=0)
+        """The innermost open branch or loop without iterations, or 0: what it reads may be there
+        for nobody else.
+        """
+        rare = (d for d, b in enumerate(self.blocks) if b.kind == "when" or _is_empty(b.iter))
+        return max(rare, default=0)
 
     def open(self, iterator: Iter, kind: str, lanes: int = 0) -> None:
         """Begin a loop; what follows is its body."""
@@ -107,6 +110,17 @@ class Nest:
             block = self.blocks.pop()
             assert block.iter is not None
             self.append(Loop(block.iter, block.kind, tuple(block.body), block.lanes))
+
+    def branch(
+        self, condition: Expr, chosen: Callable[[], None], other: Callable[[], None]
+    ) -> None:
+        """A `When`: ``chosen`` and ``other`` append its two bodies."""
+        bodies = []
+        for write in (chosen, other):
+            self.blocks.append(_Block(None, "when", 0))
+            write()
+            bodies.append(tuple(self.blocks.pop().body))
+        self.append(When(condition, *bodies))
 
     def close_all(self) -> tuple[Statement, ...]:
         """End every loop; goes out as the statements."""
@@ -154,9 +168,10 @@ class Nest:
         buffer = store.buffer
         if buffer.scope != "row":
             return
-        if buffer.shape:
-            self.blocks[-1].body.append(Alloc(buffer))
-        elif store.combine:
+        if buffer.shape and buffer not in self.rooms:
+            self.rooms.add(buffer)
+            self.append(Alloc(buffer))
+        elif store.combine and not buffer.shape:
             start = identity(store.combine, buffer.type.dtype)
             self.accumulators[buffer] = self.define(start, len(self.blocks) - 1)
 
@@ -229,6 +244,10 @@ class Nest:
             self.close()
         self.blocks += inner
         return total
+
+
+def _is_empty(iterator: Iter | None) -> bool:
+    return iterator is not None and iterator.extent == 0
 
 
 def is_work(e: Expr) -> bool:

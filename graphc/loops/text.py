@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
-from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement
+from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement, When
 from graphc.scalars import SCALARS
 
 INFIX = {
@@ -146,13 +146,17 @@ def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
                 step = f", {lanes}" if lanes else ""
                 head = f"{pad}for {names.iter(iterator)} in {kind}(0, {iterator.extent}{step}):"
                 lines += [head, *_lines(inner, names, pad + "    ")]
+            case When(condition, chosen, other):
+                lines += [f"{pad}if {bare(condition, names)}:", *_lines(chosen, names, pad + "    ")]
+                lines += [f"{pad}else:", *_lines(other, names, pad + "    ")]
             case Define(local, value):
                 text = bare(value, names)
                 lines.append(f"{pad}{names.local(local)}: {local.dtype} = {text}")
             case Accumulate(local, function, value):
                 lines.append(pad + folded(names.local(local), function, bare(value, names)))
-            case Put(buffer, index, value, combine):
+            case Put(buffer, index, value, combine, streamed):
                 place = f"{names.buffer(buffer)}[{', '.join(bare(i, names) for i in index)}]"
+                place = f"stream {place}" if streamed else place
                 lines.append(pad + folded(place, combine, bare(value, names)))
             case Alloc(buffer):
                 lines.append(f"{pad}{names.buffer(buffer)}: {buffer.scope} {buffer.type}")

@@ -79,9 +79,6 @@ class Elementwise(Op):
         result = BOOL if self.function.result == "bool" else args[-1].dtype
         return Apply(self.function.name, args, result)
 
-    def cost(self, y: TensorType, *xs: TensorType) -> Any:
-        return y.size * self.function.cost
-
 
 def _same_shape(name: str, types: tuple[TensorType, ...]) -> None:
     if any(t.shape != types[0].shape for t in types):

@@ -118,7 +118,7 @@ class Table(Op):
     """A constant array. Compared by content, so that equal tables are merged."""
 
     kind: ClassVar[str] = "leaf"
-    array: Array = field(repr=False)
+    array: Array = field(repr=False, compare=False)
     dtype: DType = field(repr=False)
     digest: str = field(repr=False, default="")
 

@@ -43,6 +43,9 @@ class Transpose(Op):
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*(index[a] for a in inverse(self.axes)))
 
+    def lands(self, _: int, index: tuple[Expr, ...], *types: TensorType) -> tuple[Expr, ...]:
+        return tuple(index[a] for a in self.axes)
+
 
 @dataclass(frozen=True)
 class Reshape(Op):
@@ -68,16 +71,26 @@ class Reshape(Op):
         return (reshape(g, x.shape),)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
-        if 0 in static(self.shape):
-            return x(*(lift(0, INT64) for _ in x.type.shape))
-        offset = lift(0, INT64)
-        for i, extent in zip(index, static(self.shape), strict=True):
-            offset = offset * extent + i
-        source: list[Expr] = []
-        for extent in reversed(x.type.static_shape):
-            source.append(lift(offset % extent, INT64))
-            offset = offset // extent
-        return x(*reversed(source))
+        return x(*_same_offset(index, static(self.shape), x.type.static_shape))
+
+    def lands(self, _: int, index: tuple[Expr, ...], *types: TensorType) -> tuple[Expr, ...]:
+        return _same_offset(index, types[0].static_shape, static(self.shape))
+
+
+def _same_offset(
+    index: tuple[Expr, ...], shape: tuple[int, ...], other: tuple[int, ...]
+) -> tuple[Expr, ...]:
+    """The index in ``other`` of the element at ``index`` of ``shape``, in row-major order."""
+    if 0 in shape:
+        return tuple(lift(0, INT64) for _ in other)
+    offset = lift(0, INT64)
+    for i, extent in zip(index, shape, strict=True):
+        offset = offset * extent + i
+    found: list[Expr] = []
+    for extent in reversed(other):
+        found.append(lift(offset % extent, INT64))
+        offset = offset // extent
+    return tuple(reversed(found))
 
 
 def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:

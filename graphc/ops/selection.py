@@ -1,4 +1,4 @@
-"""Ops that pick or place a part of a tensor: slice, flip, pad, concatenate.
+"""Ops that pick or place a part of a tensor: slice, flip, pad, concatenate, interleave.
 
 Comes in: nodes. Goes out: the same values at fewer or more indices. Slice and Pad are each other's
 adjoint, steps and interior zeros included, so gradients of both stay within the pair.
@@ -6,9 +6,10 @@ adjoint, steps and interior zeros included, so gradients of both stay within the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -257,6 +258,10 @@ class Concatenate(Op):
         ]
         return self._pick(index, parts or [(0, xs[0])])
 
+    def lands(self, number: int, index: tuple[Expr, ...], *types: TensorType) -> tuple[Expr, ...]:
+        start = sum(t.static_shape[self.axis] for t in types[:number])
+        return (*index[: self.axis], index[self.axis] + start, *index[self.axis + 1 :])
+
     def _pick(self, index: tuple[Expr, ...], parts: Sequence[tuple[int, Read]]) -> Expr:
         """A balanced tree of guards, so that its depth stays small for many inputs."""
         place, middle = index[self.axis], len(parts) // 2
@@ -266,6 +271,63 @@ class Concatenate(Op):
             return x(*index[: self.axis], own, *index[self.axis + 1 :])
         before = apply("less", place, Lit(parts[middle][0], INT64))
         return Select(before, self._pick(index, parts[:middle]), self._pick(index, parts[middle:]))
+
+
+@dataclass(frozen=True)
+class Interleave(Op):
+    """``y[*n, i, p, j, q] = xs[p, q][*n, i, j]``: parts dealt out in turn along the last axes.
+
+    ``steps`` says how many there are along each of these axes; the inputs, all of one type, are in
+    row-major order. Read as [*N, I*P, J*Q], y holds at i*P + p, j*Q + q what part p, q has at i, j.
+    """
+
+    kind: ClassVar[str] = "compute"
+    steps: tuple[int, ...]
+
+    @property
+    def unrolled(self) -> tuple[int, ...]:
+        return tuple(range(1 - 2 * len(self.steps), 0, 2))
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if len(types) != math.prod(self.steps) or any(t != types[0] for t in types):
+            names = " and ".join(map(str, dict.fromkeys(types)))
+            raise UserError(
+                "GC0101",
+                f"interleave: {len(types)} parts of {names}, steps {self.steps}",
+                why="there is one part for each combination of places, and all are of one type",
+            )
+        lead = types[0].rank - len(self.steps)
+        pairs = zip(types[0].shape[lead:], self.steps, strict=True)
+        return types[0].with_shape((*types[0].shape[:lead], *(n for pair in pairs for n in pair)))
+
+    def eval(self, *arrays: Array) -> Array:
+        rank = len(self.steps)
+        parts = np.stack(arrays, -1).reshape(*arrays[0].shape, *self.steps)
+        lead = parts.ndim - 2 * rank
+        order = [axis for k in range(lead, lead + rank) for axis in (k, k + rank)]
+        return parts.transpose(*range(lead), *order)
+
+    def grad(self, g: Node, y: Node, *xs: Node) -> tuple[Node | None, ...]:
+        parts = (self._part(g, place) for place in product(*map(range, self.steps)))
+        return tuple(reshape(part, x.shape) for part, x in zip(parts, xs, strict=True))
+
+    def _part(self, g: Node, place: tuple[int, ...]) -> Node:
+        for axis, number in zip(self.unrolled, place, strict=True):
+            g = slice_axis(g, g.type.rank + axis, number, number + 1)
+        return g
+
+    def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
+        places = [len(index) + axis for axis in self.unrolled]
+        kept = tuple(i for axis, i in enumerate(index) if axis not in places)
+        number: Expr = Lit(0, INT64)
+        for axis, step in zip(places, self.steps, strict=True):
+            number = number * step + index[axis]
+        if isinstance(number, Lit):
+            return xs[int(number.value)](*kept)
+        found = xs[-1](*kept)
+        for k in reversed(range(len(xs) - 1)):
+            found = Select(apply("equal", number, Lit(k, INT64)), xs[k](*kept), found)
+        return found
 
 
 def slice_axis(x: Node, axis: int, start: Size, stop: Size, step: int = 1) -> Node:

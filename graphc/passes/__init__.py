@@ -15,10 +15,13 @@ from graphc.passes.dce import drop_dead
 from graphc.passes.equations.stability import STABILITY
 from graphc.passes.fast_math import FAST_MATH, assume_finite
 from graphc.passes.fold import FOLDING, fold_constants
+from graphc.passes.residues import RESIDUES, without_inserted_zeros
 from graphc.passes.simplify import ALGEBRA, simplify
-from graphc.passes.split import split_reductions
+from graphc.passes.split import SPLITTING, split_reductions
 from graphc.passes.stabilise import stabilise
+from graphc.passes.sums import merge_sums
 from graphc.passes.verify import verify
+from graphc.passes.winograd import WINOGRAD, fast_convolutions
 from graphc.rewrite import Ledger, Rule
 
 
@@ -43,6 +46,15 @@ PIPELINE: tuple[Pass, ...] = (
 )
 
 
+PREPARATION: tuple[Pass, ...] = (
+    Pass("residues", without_inserted_zeros, RESIDUES),
+    Pass("winograd", fast_convolutions, WINOGRAD),
+    Pass("sums", merge_sums),
+    Pass("split", split_reductions, SPLITTING),
+)
+"""What only pays where code is generated: run on a graph with static sizes, before lowering."""
+
+
 def optimise(
     graph: Graph,
     passes: Sequence[Pass] = PIPELINE,
@@ -63,18 +75,30 @@ def optimise(
     return graph
 
 
+def prepare(graph: Graph, ledger: Ledger | None = None) -> Graph:
+    """The graph after `PREPARATION`: sums may be added up in another order."""
+    for step in PREPARATION:
+        graph = step.run(graph, ledger)
+    return graph
+
+
 __all__ = [
     "FAST_MATH",
     "PIPELINE",
+    "PREPARATION",
     "Ledger",
     "Pass",
     "assume_finite",
     "drop_dead",
+    "fast_convolutions",
     "fold_constants",
+    "merge_sums",
     "optimise",
+    "prepare",
     "share_equal",
     "simplify",
     "split_reductions",
     "stabilise",
     "verify",
+    "without_inserted_zeros",
 ]

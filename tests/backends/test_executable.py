@@ -263,8 +263,8 @@ def test_the_stages_are_seen_in_order():
     run = Executable(GRAPHS["sgd"](), watch=lambda name, made: seen.append((name, made)))
     names = [name for name, _ in seen]
     assert names[0] == "graph"
-    main = [n for n in names if n in ("graph", "optimised", "split", "kernels", "executable")]
-    assert main == ["graph", "optimised", "split", "kernels", "executable"]
+    main = [n for n in names if n in ("graph", "optimised", "prepared", "kernels", "executable")]
+    assert main == ["graph", "optimised", "prepared", "kernels", "executable"]
     passes = names[1 : names.index("optimised")]
     assert passes[:2] == ["cse", "fold"]
     assert passes[-1] == "dce"

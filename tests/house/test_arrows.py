@@ -7,7 +7,7 @@ LAYERS = [
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"ops"},
-    {"rewrite", "grad"},
+    {"rewrite", "grad", "cost"},
     {"passes"},
     {"kernels"},
     {"loops"},

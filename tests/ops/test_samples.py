@@ -170,7 +170,7 @@ def test_gradients_of_linear_ops_are_adjoint(sample: Sample):
     sample = sample.wide()
     inputs, arrays = sample.inputs(), sample.draw()
     rng = np.random.default_rng(5)
-    additive = sample.name.startswith(("concatenate", "scatter"))
+    additive = sample.name.startswith(("concatenate", "interleave", "scatter"))
     for k in sample.linear:
         xs = [a if not np.issubdtype(a.dtype, np.floating) else np.round(a * 2) for a in arrays]
         if additive:

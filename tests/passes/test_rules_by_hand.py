@@ -8,16 +8,19 @@ import pytest
 
 from graphc.graph import Node, toposort
 from graphc.ops.contraction import Contract, matmul
+from graphc.ops.convolution import Convolve
 from graphc.ops.copy import StopGradient
 from graphc.ops.elementwise import Bitcast, Cast, full_like
 from graphc.ops.leaves import Iota, Table, constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
 from graphc.ops.reduction import Broadcast, fold, sum_over
-from graphc.ops.selection import Flip, Slice
+from graphc.ops.selection import Flip, Pad, Slice
 from graphc.passes.equations.stability import STABILITY
 from graphc.passes.fold import FOLDING
+from graphc.passes.residues import RESIDUES
 from graphc.passes.simplify import ALGEBRA
 from graphc.passes.split import SPLITTING
+from graphc.passes.winograd import WINOGRAD
 from graphc.scalars import equal, exp, floor, less, log, maximum, reciprocal, round_, sqrt, where
 from graphc.types import DTYPES, FLOAT16, FLOAT32, FLOAT64, INT64
 from passes.judge import fire, has_axes, near
@@ -51,6 +54,13 @@ def one_hot(classes: int, *, swapped: bool = False) -> Node:
 
 def table(*shape, kind=FLOAT32) -> Node:
     return Table.of(np.arange(np.prod(shape)).reshape(shape), kind)()
+
+
+def spread_convolution(extent, size, *, stride, border, dilation=1, value=0.0) -> Node:
+    """A convolution over ``stride - 1`` zeros between elements, and a plain axis."""
+    amounts = (0, 0, 0, border, 1), (0, 0, 0, border + 1, 0), (0, 0, 0, stride - 1, 0)
+    spread = Pad(*amounts, value=value)(x(2, 1, 3, extent, 4))
+    return Convolve((1, 2), (dilation, 1))(spread, x(1, 2, 3, size, 3, name="w"))
 
 
 SAMPLES = {
@@ -100,6 +110,11 @@ SAMPLES = {
     "slice twice": lambda: [
         Slice((1,), (5,), (2,))(Slice((2,), (17,), (3,))(x(20))),
         Slice((0, 1), (1, 2), (4, 1))(Slice((1, 0), (3, 2), (1, 1))(x(3, 3))),
+    ],
+    "slice of reshape": lambda: [
+        Slice((0, 0, 1, 1), (2, 3, 4, 6), (1, 1, 1, 2))(Reshape((2, 3, 4, 7))(x(6, 4, 7))),
+        Slice((0, 2), (1, 5), (1, 1))(Reshape((1, 5))(x(5))),
+        Slice((0, 1), (6, 3), (1, 1))(Reshape((6, 4))(x(1, 2, 3, 4))),
     ],
     "flip twice": lambda: [Flip((0, 1))(Flip((1, 2))(x(2, 3, 4))), Flip((0,))(Flip((0,))(x(5)))],
     "compute before moving": lambda: [
@@ -177,6 +192,22 @@ SAMPLES = {
         Contract((0, 1, 2), (2, 3, 0), (3, 0, 1))(number(3.0, 2, 1, 4), x(4, 5, 2)),
         matmul(x(2, 0), number(0.5, 0, 4)),
     ],
+    "part of convolution": lambda: [
+        Slice((0, 0, 0, 1, 2), (2, 1, 4, 5, 6), (1, 1, 1, 1, 1))(
+            Convolve((1, 1), (1, 1))(x(2, 1, 3, 8, 9), x(1, 4, 3, 3, 2, name="w"))),
+        Slice((0, 0, 0, 1, 0), (2, 1, 4, 4, 2), (1, 1, 1, 2, 1))(
+            Convolve((2, 3), (2, 1))(x(2, 1, 3, 14, 9), x(1, 4, 3, 3, 2, name="w"))),
+        Slice((0, 0, 0, 1), (1, 2, 2, 6), (1, 1, 1, 1))(Convolve((1,), (1,))(
+            Pad((0, 0, 0, 2), (0, 0, 0, 1), (0, 0, 0, 1))(x(1, 2, 3, 3)), x(2, 2, 3, 3, name="w"))),
+        Slice((0, 0, 0, 1), (1, 1, 2, 4), (1, 1, 1, 1))(Convolve((1,), (1,))(
+            Pad((0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 0))(x(1, 1, 3, 5)), x(1, 2, 3, 3, name="w"))),
+    ],
+    "convolution of remainders": lambda: [
+        spread_convolution(5, 3, stride=2, border=2),
+        spread_convolution(4, 1, stride=3, border=0),
+        spread_convolution(3, 7, stride=2, border=5, dilation=2),
+        spread_convolution(4, 2, stride=3, border=4, dilation=3),
+    ],
     "number in its dtype": lambda: [constant(2, FLOAT32), constant(0, FLOAT64)],
     "compute with numbers": lambda: [
         number(2.0, 3) * number(np.inf, 3),
@@ -210,8 +241,15 @@ SAMPLES = {
         fold("add", x(70000, kind="float16"), (0,)),
         fold("minimum", x(2, 32, 1024, 3, kind="int32"), (1, 2, 3)),
     ],
+    "fast convolution": lambda: [
+        Convolve((1, 1), (1, 1))(x(4, 1, 48, 17, 18), x(1, 40, 48, 3, 3, name="w")),
+        Convolve((1, 1), (1, 1))(x(6, 1, 64, 14, 14), x(1, 64, 64, 3, 3, name="w")),
+    ],
+    "fast filter gradient": lambda: [
+        Convolve((1, 1), (1, 1))(x(48, 1, 4, 19, 18), x(1, 56, 4, 17, 16, name="w")),
+    ],
 }  # fmt: skip
-RULES = {r.name: r for r in [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING]}
+RULES = {r.name: r for r in [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]}
 HERE = [r for r in RULES.values() if r.left is None or has_axes(r.left)]
 
 
@@ -250,6 +288,10 @@ def test_both_sides_agree(name, rng):
             wanted, found = evaluate([left, right], feed)
             if rule.unsafe in ("", "sign of zero") or not left.dtype.is_float:
                 assert same(wanted, found, signed_zero=not rule.unsafe), (wanted, found)
+            elif name.startswith(
+                "fast"
+            ):  # sums of products may cancel, and factors of a tile reach 64
+                assert np.abs(found - wanted).max() < 2e-5 * np.abs(wanted).max()
             else:
                 assert near(found, wanted), (wanted, found)
 
@@ -259,7 +301,7 @@ def test_every_rule_has_a_sample():
 
 
 def test_names_are_unique_and_reasons_given():
-    rules = [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING]
+    rules = [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]
     assert len({r.name for r in rules}) == len(rules)
     assert all(len(r.why.split()) > 1 for r in rules)
 
@@ -283,6 +325,23 @@ def test_names_are_unique_and_reasons_given():
         ("split fold", lambda: fold("add", x(1000, 1000), (0,))),
         ("sum of one-hot", lambda: sum_over(
             where(one_hot(4), x(6, 4), number(0.0, 6, 4)), (1,))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            x(4, 1, 8, 17, 18), x(1, 8, 8, 3, 3, name="w"))),
+        ("fast convolution", lambda: Convolve((2, 2), (1, 1))(
+            x(4, 1, 64, 33, 33), x(1, 64, 64, 3, 3, name="w"))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            x(4, 2, 64, 17, 17), x(2, 64, 64, 3, 3, name="w"))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            x(4, 1, 64, 17, 17, kind="float64"), x(1, 64, 64, 3, 3, name="w", kind="float64"))),
+        ("convolution of remainders", lambda: spread_convolution(5, 3, stride=1, border=1)),
+        ("convolution of remainders", lambda: spread_convolution(5, 3, stride=17, border=1)),
+        ("convolution of remainders", lambda: spread_convolution(
+            5, 3, stride=2, border=1, value=1.0)),
+        ("part of convolution", lambda: Slice((1, 0, 0, 0), (2, 1, 2, 3), (1, 1, 1, 1))(
+            Convolve((1,), (1,))(x(2, 1, 3, 5), x(1, 2, 3, 3, name="w")))),
+        ("slice of reshape", lambda: Slice((1, 0), (2, 3), (1, 1))(Reshape((2, 3))(x(6)))),
+        ("fast filter gradient", lambda: Convolve((1, 1), (1, 1))(
+            x(64, 1, 4, 17, 17), x(1, 64, 4, 13, 13, name="w"))),
         ("number in its dtype", lambda: constant(2.0, full_like(0, x(2)).dtype)),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ functions and not patterns, because what they compute with are axes and shapes.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from graphc.dims import Size
@@ -158,6 +159,26 @@ def _slice_twice(node: Node) -> Node | None:
     return Slice(starts, stops, steps)(middle.inputs[0])
 
 
+@by_hand("slice of reshape", Slice, of=Reshape, why="trailing axes that stay are cut before or after")
+def _slice_of_reshape(node: Node) -> Node | None:
+    op, middle = _attributes(node), node.inputs[0]
+    x = middle.inputs[0]
+    same = _common_trail(x.shape, middle.shape)
+    lead, inner = middle.type.rank - same, x.type.rank - same
+    if middle.shape[:lead] != node.shape[:lead]:
+        return None
+    starts = (*(0,) * inner, *op.starts[lead:])
+    stops = (*x.shape[:inner], *op.stops[lead:])
+    steps = (*(1,) * inner, *op.steps[lead:])
+    return reshape(Slice(starts, stops, steps)(x), node.shape)
+
+
+def _common_trail(a: tuple[Size, ...], b: tuple[Size, ...]) -> int:
+    """How many trailing axes two shapes have in common."""
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 @by_hand("flip twice", Flip, of=Flip, why="a flip is its own inverse")
 def _flip_twice(node: Node) -> Node | None:
     middle = node.inputs[0]
@@ -204,6 +225,7 @@ MOVEMENT = [
     _flip_of_broadcast,
     _slice_nothing,
     _slice_twice,
+    _slice_of_reshape,
     _flip_twice,
     _compute_before_moving,
 ]

@@ -32,13 +32,6 @@ def test_what_was_kept_comes_back(store):
     assert store.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_made_once(store):
-    calls = []
-    for _ in range(3):
-        assert store.fetch("key", lambda: calls.append(1) or b"code") == b"code"
-    assert len(calls) == 1
-
-
 @pytest.mark.parametrize("damage", ["truncated", "changed", "empty", "another's", "garbage"])
 def test_damaged_entries_are_deleted_and_made_again(store, damage, caplog):
     store.put("key", b"x" * 1000)
@@ -57,7 +50,7 @@ def test_damaged_entries_are_deleted_and_made_again(store, damage, caplog):
         assert store.get("key") is None
     assert "damaged" in caplog.text
     assert not path.exists()
-    assert store.fetch("key", lambda: b"new") == b"new"
+    store.put("key", b"new")
     assert store.get("key") == b"new"
 
 
@@ -119,7 +112,8 @@ def test_a_folder_that_cannot_be_made_warns_once(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     store = Cache(tmp_path / "file" / "code")
     for _ in range(3):
-        assert store.fetch("key", lambda: b"code") == b"code"
+        store.put("key", b"code")
+        assert store.get("key") is None
     assert caplog.text.count("not kept") == 1
 
 
@@ -143,7 +137,16 @@ def test_the_environment_chooses(monkeypatch, tmp_path):
     assert cache.default().folder == tmp_path / "graphc"
     monkeypatch.setenv("GRAPHC_CACHE", "0")
     assert cache.default() is None
-    assert cache.fetch("key", lambda: b"made") == b"made"
+    cache.put("key", b"made")
+    assert cache.get("key", bytes) is None
+
+
+def test_an_entry_that_its_reader_refuses_counts_as_none(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    cache.put("key", b"12 apples")
+    assert cache.get("key", bytes) == b"12 apples"
+    assert cache.get("key", int) is None
+    assert "not what its name says" in caplog.text
 
 
 def test_object_code_of_another_machine_has_another_entry(monkeypatch, tmp_path):

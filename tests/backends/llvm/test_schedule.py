@@ -75,13 +75,51 @@ def test_tiles(name: str, machine: str, rng: np.random.Generator):
 
 
 def test_every_way_to_fill_lanes_is_tried():
-    modes = set()
+    modes: set[str] = set()
     for op, *shapes in TILES.values():
         (kernel,) = lower(Graph((), (op(*(leaf("x", *s) for s in shapes)),))).kernels
         contraction = find(collapse(flatten(kernel)))
         tile = choose(contraction, MACHINES["avx512"]) if contraction else None
-        modes.add(tile.mode if tile else None)
-    assert modes >= {"columns", "packed", "inner"}
+        modes |= {tile.mode, *tile.packs} if tile else set()
+    assert modes == {"columns", "inner", "streamed", "second"}
+
+
+SMALL = {
+    "columns": {"height": 3, "vectors": 1},
+    "wide": {"height": 2, "vectors": 2},
+    "jammed": {"height": 2, "vectors": 1, "width": 2},
+    "first": {"height": 3, "vectors": 1, "packs": ("first",)},
+    "both": {"height": 4, "vectors": 1, "packs": ("first", "second")},
+    "streamed": {"mode": "streamed", "height": 0, "vectors": 1},
+}
+"""Ways to run a contraction that sizes this small would not be run by."""
+LAYOUTS = [((3, 0, 2), (3, 2, 1)), ((2, 3, 0), (3, 2, 1)), ((3, 0, 2), (1, 3, 2)), ((2, 0), (2, 1, 3))]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("way", SMALL)
+def test_tiles_by_hand(way: str, layout: tuple[tuple[int, ...], ...], rng: np.random.Generator):
+    """Rows, columns and inner indices that tiles do not divide, in every layout."""
+    sizes = {0: 7, 1: 37, 2: 11, 3: 2}
+    x, y = (leaf(f"x{k}", *(sizes[label] for label in each)) for k, each in enumerate(layout))
+    out = (0, 1, 3) if way == "jammed" else (3, 0, 1)
+    graph = Graph((x, y), (Contract(*layout, out)(x, y),))
+
+    def by_hand(kernel: Kernel) -> tuple[Statement, ...]:
+        found = find(collapse(flatten(kernel)))
+        assert found is not None
+        spare = [i for i in found.columns if i.extent != 37]
+        lane = next(i for i in found.columns if i.extent % 37 == 0)
+        given = {"mode": "columns", "width": 1, **SMALL[way]}
+        given["height"] = given["height"] or found.rows[0].extent
+        column = spare[0] if spare and given["width"] > 1 else None
+        tile = Tile(contraction=found, row=found.rows[0], column=column, lane=lane, cycles=0, **given)
+        return tile_phases(tile, MACHINES["avx512"])
+
+    arrays = [rng.normal(size=x.shape).astype(np.float32) for x in graph.inputs]
+    (found,) = looped(graph, arrays, by_hand)
+    (wanted,) = interpreted(graph, arrays)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def extents(graph: Graph) -> list[int]:

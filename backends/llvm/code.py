@@ -1,0 +1,185 @@
+"""The machine code of a kernel and how to call it, kept under the identity of the kernel.
+
+Comes in: a kernel. Goes out: its `Form`, by which equal kernels are known, and `Code`: plain data,
+which a process before this one may have left on disk. A separate step because the identity is taken
+before the schedule: a kernel whose code is known is not scheduled, unless somebody asks to see it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.backends.llvm import cache, jit
+from graphc.backends.llvm.emit import Interface, emit, interface
+from graphc.backends.llvm.machine import host
+from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
+from graphc.backends.llvm.panels import Filling, fillings, written
+from graphc.backends.llvm.schedule import collapse, flatten, rebased, schedule
+from graphc.expr import Buffer
+from graphc.kernels.identity import kernel_identity
+from graphc.kernels.kernel import Kernel
+from graphc.loops.ir import Statement
+from graphc.types import TensorType
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the driver must know of a phase: the extent threads share, how much one takes, and the
+    price in element operations.
+    """
+
+    extent: int
+    grain: int
+    price: float
+
+
+@dataclass(frozen=True)
+class Code:
+    """Machine code with the functions ``name.0``, ``name.1``, ..., one per phase.
+
+    ``arguments`` says for each slot which of the kernel's buffers it points to; or of which type
+    the scratch is that it points to. ``written`` are the slots that are written, ``fillings`` the
+    phases that only fill scratch, ``checks`` the number of checked indices.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    arguments: tuple[int | TensorType, ...]
+    written: tuple[int, ...]
+    fillings: tuple[Filling, ...]
+    checks: int
+    binary: bytes
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}.{n}" for n in range(len(self.phases)))
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A kernel in its normal form, and its buffers as its identity numbers them.
+
+    ``uses`` are the kernels that one copy of an operand serves.
+    """
+
+    kernel: Kernel
+    uses: Mapping[Buffer, int]
+    key: str
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def name(self) -> str:
+        return f"kernel_{self.key[:16]}"
+
+    @functools.cached_property
+    def loops(self) -> tuple[Statement, ...]:
+        """The phases: scheduled when somebody asks."""
+        return schedule(self.kernel, host(), self.uses)
+
+    @functools.cached_property
+    def interface(self) -> Interface:
+        return interface(self.name, self.loops)
+
+    @property
+    def ir(self) -> str:
+        """The LLVM IR, written anew: a kernel from the cache never needed any."""
+        return emit(self.name, self.loops, host())
+
+
+def form(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Form:
+    """The form of a kernel: equal kernels have equal keys."""
+    known = uses or {}
+    kernel = rebased(collapse(flatten(kernel)))
+    notes = {b: known.get(getattr(b, "base", b), 1) for b in kernel.read}
+    text, buffers = kernel_identity(kernel, notes)
+    key = hashlib.sha256(f"{cache.compiler()}\n{text}".encode()).hexdigest()
+    return Form(kernel, known, key, buffers)
+
+
+_CODES: dict[str, Code] = {}
+_LINKED: dict[str, tuple[int, ...]] = {}
+_LOCK = threading.Lock()
+
+
+def code(of: Form) -> Code:
+    """The code of a form: known in this process, left on disk, or made."""
+    with _LOCK:
+        if of.key not in _CODES:
+            _CODES[of.key] = cache.get(of.key, read) or _made(of)
+        return _CODES[of.key]
+
+
+def _made(of: Form) -> Code:
+    """Schedule, emit, compile, keep."""
+    called = of.interface
+    place = {b: k for k, b in enumerate(of.buffers)}
+    changed = written(of.loops)
+    made = Code(
+        of.name,
+        tuple(map(Phase, called.extents, called.grains, called.prices)),
+        tuple(b.type if b.scope == "scratch" else place[b] for b in called.buffers),
+        tuple(k for k, b in enumerate(called.buffers) if b in changed),
+        tuple(fillings(of.loops, called.buffers)),
+        len(called.owners),
+        jit.object_code(of.ir),
+    )
+    cache.put(of.key, write(made))
+    return made
+
+
+def addresses(codes: Iterable[Code]) -> dict[str, tuple[int, ...]]:
+    """The functions of each code by its name; what is not in the process yet is linked, at once."""
+    wanted = {c.name: c for c in codes}
+    with _LOCK:
+        new = [c for name, c in wanted.items() if name not in _LINKED]
+        found = jit.link([c.binary for c in new], [s for c in new for s in c.symbols])
+        _LINKED.update((c.name, tuple(found[s] for s in c.symbols)) for c in new)
+        return {name: _LINKED[name] for name in wanted}
+
+
+# As bytes -----------------------------------------------------------------------------------------
+def write(of: Code) -> bytes:
+    """The code as bytes, for `read`."""
+    return packed(described(of), [of.binary])
+
+
+def read(data: bytes) -> Code:
+    """What `write` wrote. Raises `ValueError` for anything else."""
+    head, (binary,) = unpacked(data)
+    return restored(head, binary)
+
+
+def described(of: Code) -> dict[str, Any]:
+    """All but the binary, as JSON knows it."""
+    return {
+        "name": of.name,
+        "phases": [[p.extent, p.grain, p.price] for p in of.phases],
+        "arguments": [a if isinstance(a, int) else type_as_list(a) for a in of.arguments],
+        "written": list(of.written),
+        "fillings": [[f.scratch, f.phases, f.text, f.sources] for f in of.fillings],
+        "checks": of.checks,
+    }
+
+
+def restored(head: Any, binary: bytes) -> Code:
+    """The code that `described` describes. Raises `ValueError`."""
+    try:
+        return Code(
+            str(head["name"]),
+            tuple(Phase(int(e), int(g), float(p)) for e, g, p in head["phases"]),
+            tuple(a if isinstance(a, int) else type_of_list(a) for a in head["arguments"]),
+            ints(head["written"]),
+            tuple(
+                Filling(int(s), ints(phases), str(text), ints(sources))
+                for s, phases, text, sources in head["fillings"]
+            ),
+            int(head["checks"]),
+            binary,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no description of code: {error}") from error

@@ -1,0 +1,56 @@
+"""Stores that go round the caches: which ones may, and whether the memory is aligned for them.
+
+Comes in: the loops of a kernel. Goes out: the same loops with some stores marked; while code is
+written, the test that a marked loop begins on a full vector. A separate step because it looks at
+sizes only: what is larger than the last cache is in memory anyway before anyone reads it, and an
+ordinary store would first read each line that it is about to overwrite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from graphc.backends.llvm.emitter import Value
+from graphc.backends.llvm.machine import Machine
+from graphc.expr import Load, walk
+from graphc.loops.ir import Accumulate, Loop, Put, Statement, expressions, statements
+
+LINE = 64
+"""Bytes that such a store fills at a time; it must begin on a multiple of them."""
+
+
+def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement, ...]:
+    """The phases with the stores marked that fill, in whole lines, more than the last cache holds.
+
+    Only in loops that fold nothing: these are written twice, for memory that is aligned or not.
+    """
+    read = {
+        e.buffer
+        for s in statements(phases)
+        for e in walk(*expressions(s))
+        if isinstance(e, Load)
+    }
+
+    def marked(statement: Statement, inside: bool) -> Statement:
+        if isinstance(statement, Loop):
+            folds = any(isinstance(s, Accumulate) for s in statements((statement,)))
+            vector = inside or (statement.kind == "vector" and not folds)
+            return replace(statement, body=tuple(marked(s, vector) for s in statement.body))
+        if not isinstance(statement, Put) or not inside or statement.combine:
+            return statement
+        large = statement.buffer.type.bytes >= machine.last_cache
+        fit = machine.vector_bytes == LINE and statement.buffer.type.dtype.bytes >= 4
+        free = statement.buffer.scope == "global" and statement.buffer not in read
+        return replace(statement, streamed=large and fit and free)
+
+    return tuple(marked(p, inside=False) for p in phases)
+
+
+def aligned(addresses: Iterable[Value]) -> Value | None:
+    """Whether all addresses are multiples of a line, as a scalar i1; None when there are none."""
+    all_bits: Value | None = None
+    for address in addresses:
+        bits = address.convert("ptrtoint", "i64")
+        all_bits = bits if all_bits is None else all_bits | bits
+    return None if all_bits is None else (all_bits & (LINE - 1)).compare("eq", 0)

@@ -1,0 +1,113 @@
+"""A worker process as its parent sees it: started, asked, held still, ended.
+
+Comes in: a system's name, a number of threads, a folder for caches. Goes out: `Child`. A separate
+step because nobody else may know about pipes and signals.
+
+Threads are pinned twice: by the variables that libraries read when they are loaded, and by the set
+of processors that the process may use, which also rules those that read no variable. A child stands
+in a process group of its own, so Ctrl-C reaches only the parent, and its helpers stop with it.
+Between turns it is stopped: threads that spin while they wait would take a core from another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, Self
+
+VARIABLES = (
+    "GRAPHC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+"""What libraries ask for a number of threads."""
+
+MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""Memory that was freed stays with its process, for all systems alike. By default glibc gives large
+arrays back to the system or not, depending on what was freed before; the page faults of the first
+case made one and the same JAX program take 3.8 ms or 14.9 ms.
+"""
+
+CACHES = ("GRAPHC_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
+"""What they ask for a folder of compiled code."""
+
+
+def processors() -> list[int]:
+    """The processors that this process may use; a mere count where nobody can choose them."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+class Child:
+    """One worker process; ``with`` ends it."""
+
+    def __init__(self, threads: int, folder: str) -> None:
+        environment = {
+            **os.environ,
+            **dict.fromkeys(VARIABLES, str(threads)),
+            **dict.fromkeys(CACHES, folder),
+            **MEMORY,
+            "GRAPHC_CACHE": "1",
+        }
+        command = [sys.executable, "-m", "graphc.cli.bench.worker"]
+        pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with _confined(threads):
+            self.process = subprocess.Popen(
+                command, env=environment, stderr=subprocess.DEVNULL, text=True, process_group=0,
+                **pipes,
+            )  # fmt: skip
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """The answer to a request, for which the child runs; then it is held still."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._signal("SIGCONT")
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            return {"failed": f"the process ended with status {self.process.wait()}"}
+        self._signal("SIGSTOP")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _signal(self, name: str) -> None:
+        """Send a signal to the child and its helpers, where there are such signals."""
+        number = getattr(signal, name, None)
+        if number is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End it, and its helpers."""
+        self._signal("SIGKILL")
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def _confined(count: int) -> Iterator[None]:
+    """Processes that are started inside may use ``count`` processors."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

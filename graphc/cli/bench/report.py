@@ -1,0 +1,145 @@
+"""A run as tables.
+
+Comes in: a `Run`. Goes out: rows for the screen, or for Markdown. Two tables for each number of
+threads: what a call costs, and what it takes to get there. An asterisk marks the best peer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphc.cli.bench.results import GRAPHC, Result, Run
+from graphc.cli.screen import Screen, duration
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def report(run: Run, screen: Screen) -> None:
+    """Print everything."""
+    for threads in run.thread_counts:
+        results = run.on(threads)
+        screen.heading(f"seconds of a call, {threads_shown(threads)}{_limits(run, threads)}")
+        screen.table(*speed(run, results))
+        screen.heading(f"first call, and most memory while steps run, {threads_shown(threads)}")
+        screen.table(*making(results))
+    failed = failures(run)
+    if failed:
+        screen.heading("not measured")
+        screen.table(("workload", "threads", "system", "why"), failed)
+    screen.say()
+    screen.say(verdict(run))
+
+
+def threads_shown(count: int) -> str:
+    """A number of threads in words."""
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def _limits(run: Run, threads: int) -> str:
+    limit = run.rooflines.get(threads)
+    if limit is None:
+        return ""
+    return (
+        f" (this machine: {limit.single / 1e9:.0f} GFLOP/s float32, "
+        f"{limit.double / 1e9:.0f} float64, {limit.memory / 1e9:.0f} GB/s copied in memory)"
+    )
+
+
+def peers_of(results: Sequence[Result]) -> list[str]:
+    """The peers of some results, in their order."""
+    names = dict.fromkeys(name for result in results for name in result.outcomes)
+    return [name for name in names if not name.startswith(GRAPHC)]
+
+
+def speed(run: Run, results: Sequence[Result]) -> Table:
+    """What a call costs: one line for each workload and backend."""
+    peers = peers_of(results)
+    several = len({name for result in results for name in result.backends}) > 1
+    rows = [
+        [
+            result.workload + (f" ({system.removeprefix(GRAPHC)})" if several else ""),
+            _time(result, system),
+            _spread(result, system),
+            *(_time(result, peer) + "*" * (peer == result.best) for peer in peers),
+            _number(result.ratio(system), "{:.2f}x"),
+            f"{result.bar:.1f}x",
+            holds(result, system),
+            _number(run.efficiency(result, system), "{:.0%}"),
+        ]
+        for result in results
+        for system in result.backends
+    ]
+    columns = ["workload", ">graphc", ">±", *(f">{p}" for p in peers)]
+    return [*columns, ">ratio", ">bar", "holds", ">of limit"], rows
+
+
+def making(results: Sequence[Result]) -> Table:
+    """What it takes until calls can be made."""
+    peers = peers_of(results)
+    rows = [
+        [
+            result.workload,
+            *_first(result, system),
+            *(_first(result, peer)[0] for peer in peers),
+            _megabytes(result, system),
+            *(_megabytes(result, peer) for peer in peers),
+        ]
+        for result in results
+        for system in result.backends
+    ]
+    columns = ["workload", ">graphc", ">from disk", *(f">{p}" for p in peers)]
+    return [*columns, ">graphc MB", *(f">{p} MB" for p in peers)], rows
+
+
+def failures(run: Run) -> list[list[str]]:
+    """Who has no time, and why."""
+    return [
+        [result.workload, str(result.threads), system, outcome.failed]
+        for result in run.results
+        for system, outcome in result.outcomes.items()
+        if outcome.failed
+    ]
+
+
+def verdict(run: Run) -> str:
+    """How many bars are reached, and the geometric mean of all ratios."""
+    pairs = [(r, system) for r in run.results for system in r.backends]
+    ratios = [x for r, system in pairs if not math.isnan(x := r.ratio(system))]
+    if not ratios:
+        return "no peer to compare with"
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    reached = sum(holds(r, system) == "yes" for r, system in pairs)
+    return f"{reached} of {len(ratios)} bars reached, geometric mean {mean:.2f}x the best peer"
+
+
+def holds(result: Result, system: str) -> str:
+    """Whether the bar is reached: yes, NO, or nothing without a peer."""
+    ratio = result.ratio(system)
+    return "" if math.isnan(ratio) else "yes" if ratio >= result.bar else "NO"
+
+
+def _time(result: Result, system: str) -> str:
+    times = result.times(system)
+    return duration(times.median) if times else "-"
+
+
+def _spread(result: Result, system: str) -> str:
+    times = result.times(system)
+    return f"{times.spread:.0%}" if times else ""
+
+
+def _first(result: Result, system: str) -> tuple[str, str]:
+    outcome = result.outcomes.get(system)
+    if outcome is None or not outcome.first:
+        return "-", "-"
+    return duration(outcome.first), duration(outcome.cached) if outcome.cached else "-"
+
+
+def _megabytes(result: Result, system: str) -> str:
+    outcome = result.outcomes.get(system)
+    return f"{outcome.peak / 1e6:.0f}" if outcome and outcome.peak else "-"
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else form.format(value)

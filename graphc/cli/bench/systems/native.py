@@ -1,0 +1,83 @@
+"""graphc itself, on any of its backends.
+
+Comes in: a job. Goes out: a compiled function with its arrays, and what its graph costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphc.cli.bench.systems.job import Job, Prepared, gradient_inputs, named, without_cotangent
+from graphc.cli.bench.workload import COTANGENT, Arrays, Backward, Forward, Train, Update
+from graphc.cost import Cost, cost
+from graphc.frontends import dsl, optim
+from graphc.frontends.dsl.function import Function
+
+Tensors = dict[str, dsl.Tensor]
+OPTIMISERS = {"sgd": optim.SGD, "adam": optim.Adam}
+
+
+def warm(backend: str, gc: Any) -> None:
+    x = dsl.input("x", (3,))
+    dsl.compile([x], x - 1, backend=backend)(np.zeros(3, np.float32))
+
+
+def prepare(backend: str, job: Job, gc: Any) -> Prepared:
+    """A compiled function of the job's inputs."""
+    program = _program(job, gc)
+    function = program.compiled(backend)
+    given = [job.inputs[name] for name in function.names]
+
+    def read(made: Any) -> Arrays:
+        value, gradients = made if program.gradients else (made, ())
+        stored = {name: dsl.value(p) for name, p in program.stored.items()}
+        return named(value, dict(zip(program.gradients, gradients, strict=True)), stored)
+
+    return Prepared(partial(function, *given), read)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What a job asks for, in graphc's tensors."""
+
+    inputs: Tensors
+    result: Any
+    gradients: Tensors
+    updates: dict[dsl.Tensor, dsl.Tensor]
+    stored: Tensors
+
+    def compiled(self, backend: str) -> Function:
+        """The function: its result, alone or with the list of gradients."""
+        outputs = (self.result, list(self.gradients.values())) if self.gradients else self.result
+        return dsl.compile(self.inputs.values(), outputs, self.updates, backend)
+
+
+def _program(job: Job, gc: Any) -> _Program:
+    inputs = {n: dsl.input(n, x.shape, x.dtype.name) for n, x in job.inputs.items()}
+    stored = {n: dsl.param(x, n, dtype=x.dtype.name) for n, x in job.parameters.items()}
+    tensors = {**without_cotangent(inputs), **stored}
+    formula = job.formula("graphc", gc)
+    match job.task:
+        case Forward():
+            return _Program(without_cotangent(inputs), formula(**tensors), {}, {}, {})
+        case Backward(wrt):
+            value = formula(**tensors)
+            found = dsl.grad(value, [tensors[n] for n in wrt], inputs.get(COTANGENT))
+            return _Program(inputs, value, dict(zip(wrt, found, strict=True)), {}, {})
+        case Train(name, rate):
+            loss = formula(**tensors)
+            updates = OPTIMISERS[name](rate).updates(loss, list(stored.values()))
+            return _Program(inputs, loss, {}, updates, stored)
+        case Update(name, rate):
+            gradients = gradient_inputs(inputs, stored).values()
+            updates = OPTIMISERS[name](rate).step(list(stored.values()), list(gradients))
+            return _Program(inputs, (), {}, updates, stored)
+
+
+def cost_of(job: Job, gc: Any) -> Cost:
+    """What the job's graph must cost, after the passes."""
+    return cost(_program(job, gc).compiled("numpy").stages["optimised"])

@@ -1,0 +1,38 @@
+"""All workloads, one file per family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from graphc.cli.bench.workload import Workload
+from graphc.cli.bench.workloads import elementwise, matmul
+from graphc.errors import UserError
+
+FAMILIES: dict[str, tuple[Workload, ...]] = {
+    "elementwise": elementwise.WORKLOADS,
+    "matmul": matmul.WORKLOADS,
+}
+"""Families by name, in the order in which they are measured and listed."""
+
+WORKLOADS: dict[str, Workload] = {w.name: w for family in FAMILIES.values() for w in family}
+
+
+def chosen(patterns: Iterable[str]) -> list[Workload]:
+    """The workloads whose name or family fits one of ``patterns`` (``*`` stands for anything).
+
+    Without patterns all of them. Raises `UserError` GC0503 for a pattern that fits none.
+    """
+    wanted = list(patterns) or ["*"]
+    found = {pattern: _fitting(pattern) for pattern in wanted}
+    lost = [pattern for pattern, names in found.items() if not names]
+    if lost:
+        known = ", ".join((*FAMILIES, *WORKLOADS))
+        raise UserError("GC0503", f"no workload {lost[0]!r}", fix=f"known: {known}")
+    names = {name for each in found.values() for name in each}
+    return [workload for name, workload in WORKLOADS.items() if name in names]
+
+
+def _fitting(pattern: str) -> set[str]:
+    family = {w.name for w in FAMILIES.get(pattern, ())}
+    return family | {name for name in WORKLOADS if fnmatchcase(name, pattern)}

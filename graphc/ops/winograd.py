@@ -1,0 +1,164 @@
+"""The transforms of fast convolution with 3x3 filters: tiles in, tiles out.
+
+Comes in: images [N,C,H,W], or products in the transformed domain. Goes out: transformed tiles, or
+images again. Between the two a convolution is 36 small matrix products with a quarter of its
+multiplications (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast
+algorithms for convolutional neural networks, 2016). Two ops of their own because their factors are
+known numbers, so code for them is additions and a few multiplications, not products of matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from graphc.errors import UserError
+from graphc.expr import Expr, Lit, Select, apply
+from graphc.graph import Array, Op, Read
+from graphc.types import TensorType
+
+Matrix = tuple[tuple[float, ...], ...]
+
+INPUT: Matrix = (
+    (4, 0, -5, 0, 1, 0),
+    (0, -4, -4, 1, 1, 0),
+    (0, 4, -4, -1, 1, 0),
+    (0, -2, -1, 2, 1, 0),
+    (0, 2, -1, -2, 1, 0),
+    (0, 4, 0, -5, 0, 1),
+)
+FILTER: Matrix = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+OUTPUT: Matrix = (
+    (1, 1, 1, 1, 1, 0),
+    (0, 1, -1, 2, -2, 0),
+    (0, 1, 1, 4, 4, 0),
+    (0, 1, -1, 8, -8, 1),
+)
+"""F(4x4, 3x3) from the points 0, 1, -1, 2, -2 and infinity: ``OUTPUT ((FILTER g) * (INPUT d))`` is
+the correlation of six numbers d with three numbers g."""
+
+
+def transposed(matrix: Matrix) -> Matrix:
+    """Rows for columns."""
+    return tuple(zip(*matrix, strict=True))
+
+
+@dataclass(frozen=True)
+class ToTiles(Op):
+    """``y[u,v,c,n,i,j] = sum over a, b of m[u][a] m[v][b] x[n,c,i*step+a,j*step+b]``.
+
+    x is [N,C,H,W], y is [U,U,C,N,I,J] with as many whole tiles as fit into H and W.
+    """
+
+    unrolled: ClassVar[tuple[int, ...]] = (0, 1)
+    matrix: Matrix = field(repr=False)
+    step: int
+
+    @property
+    def name(self) -> str:
+        return "to_tiles"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank != 4 or x.dtype.kind != "float":
+            raise UserError("GC0103", f"to_tiles: {x} is no batch of images of floats")
+        batch, channels, *extents = x.static_shape
+        counts = [(n - len(self.matrix[0])) // self.step + 1 for n in extents]
+        size = len(self.matrix)
+        return x.with_shape((size, size, channels, batch, *counts))
+
+    def eval(self, x: Array) -> Array:
+        width = len(self.matrix[0])
+        windows = sliding_window_view(x, (width, width), axis=(2, 3))
+        tiles = windows[:, :, :: self.step, :: self.step]
+        m = np.asarray(self.matrix, x.dtype)
+        return np.ascontiguousarray(np.einsum("ua,ncijab,vb->uvcnij", m, tiles, m, optimize=True))
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        u, v, c, n, i, j = index
+        element = lambda a, b: x(n, c, i * self.step + a, j * self.step + b)  # noqa: E731
+        return _transformed(self.matrix, u, v, element)
+
+
+@dataclass(frozen=True)
+class FromTiles(Op):
+    """``y[n,c,i,p,j,q] = sum over u, v of m[p][u] m[q][v] x[u,v,c,n,i,j]``.
+
+    x is [U,U,C,N,I,J]; y is [N,C,I,P,J,P], whose elements lie as those of images [N,C,I*P,J*P] do.
+    """
+
+    unrolled: ClassVar[tuple[int, ...]] = (3, 5)
+    matrix: Matrix = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return "from_tiles"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank != 6 or x.dtype.kind != "float" or x.shape[:2] != (len(self.matrix[0]),) * 2:
+            raise UserError("GC0103", f"from_tiles: {x} holds no tiles of {len(self.matrix[0])}")
+        channels, batch, rows, columns = x.static_shape[2:]
+        size = len(self.matrix)
+        return x.with_shape((batch, channels, rows, size, columns, size))
+
+    def eval(self, x: Array) -> Array:
+        m = np.asarray(self.matrix, x.dtype)
+        return np.ascontiguousarray(np.einsum("pu,uvcnij,qv->ncipjq", m, x, m, optimize=True))
+
+    def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
+        n, c, i, p, j, q = index
+        return _transformed(self.matrix, p, q, lambda u, v: x(u, v, c, n, i, j))
+
+
+def _transformed(matrix: Matrix, p: Expr, q: Expr, element: Callable[[int, int], Expr]) -> Expr:
+    """``sum over a of matrix[p][a] * (sum over b of matrix[q][b] * element(a, b))``."""
+    width = range(len(matrix[0]))
+    rows = [_product(matrix, q, [element(a, b) for b in width]) for a in width]
+    return _product(matrix, p, rows)
+
+
+def _product(matrix: Matrix, row: Expr, values: list[Expr]) -> Expr:
+    """Values times a row of the matrix; where the row is an index, a choice among all rows."""
+    if isinstance(row, Lit):
+        return _combination(matrix[int(row.value)], values)
+    chosen = _combination(matrix[0], values)
+    for number, factors in enumerate(matrix[1:], 1):
+        here = apply("equal", row, number)
+        chosen = Select(here, _combination(factors, values), chosen)
+    return chosen
+
+
+def _combination(factors: tuple[float, ...], values: list[Expr]) -> Expr:
+    """The sum of ``factors`` times ``values``, even places and odd places apart.
+
+    Rows of opposite points differ by the sign of the odd part, so both share both parts.
+    """
+    even, odd = (
+        [(f, x) for f, x in zip(factors[k::2], values[k::2], strict=True) if f] for k in (0, 1)
+    )
+    if not even or not odd:
+        return _sum(even or odd)
+    negative = odd[0][0] < 0
+    part = _sum([(-f if negative else f, x) for f, x in odd])
+    return apply("subtract" if negative else "add", _sum(even), part)
+
+
+def _sum(terms: list[tuple[float, Expr]]) -> Expr:
+    total = _scaled(*terms[0])
+    for factor, value in terms[1:]:
+        total = apply("subtract" if factor < 0 else "add", total, _scaled(abs(factor), value))
+    return total
+
+
+def _scaled(factor: float, value: Expr) -> Expr:
+    return value if factor == 1 else apply("multiply", value, float(factor))

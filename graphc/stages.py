@@ -1,0 +1,81 @@
+"""The forms that a graph takes on its way to code, each made when somebody asks for it.
+
+Comes in: a graph, numbers for its named sizes. Goes out: the graph as written, optimised, prepared
+for kernels, and the kernels. A separate step because a graph that was compiled before needs none of
+them to run, and all of them to be looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graphc.graph import Graph, specialise
+from graphc.kernels.kernel import Program
+from graphc.kernels.lower import lower
+from graphc.passes import optimise, prepare
+from graphc.rewrite import Ledger
+
+Watch = Callable[[str, Any], None]
+
+
+class Stages(Mapping[str, Any]):
+    """The stages of one compilation by name, up to the last that its backend ``takes``.
+
+    ``watch(stage, object)`` sees every stage and pass as it is made; ``seconds`` says how long each
+    took.
+    """
+
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int], takes: str, watch: Watch | None = None
+    ) -> None:
+        self.written, self.sizes, self.watch = graph, dict(sizes), watch
+        self.seconds: dict[str, float] = {}
+        self._ledger = Ledger()
+        self._made: dict[str, Any] = {}
+        self._makers: dict[str, Callable[[Any], Any]] = {
+            "graph": lambda given: specialise(given, self.sizes),
+            "optimised": lambda given: optimise(given, ledger=self._ledger, watch=watch),
+        }
+        if takes == "program":
+            self._makers["prepared"] = lambda given: prepare(given, self._ledger)
+            self._makers["kernels"] = lower
+
+    def __getitem__(self, wanted: str) -> Any:
+        if wanted not in self._makers:
+            raise KeyError(wanted)
+        made: Any = self.written
+        for name, make in self._makers.items():
+            if name not in self._made:
+                start = time.perf_counter()
+                self._made[name] = make(made)
+                self.record(name, self._made[name], time.perf_counter() - start)
+            made = self._made[name]
+            if name == wanted:
+                break
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def record(self, name: str, made: Any, seconds: float) -> None:
+        """Note how long a stage took, and show it to who watches."""
+        self.seconds[name] = seconds
+        if self.watch is not None:
+            self.watch(name, made)
+
+    @property
+    def program(self) -> Program:
+        """The kernels."""
+        program: Program = self["kernels"]
+        return program
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every rewrite."""
+        _ = self["prepared" if "prepared" in self else "optimised"]
+        return self._ledger
