@@ -425,7 +425,7 @@ def _tile_samples() -> Iterator[Sample]:
         made = _plain(f"to_tiles-{label}", ToTiles(matrix, step), Values(image))
         yield replace(made, tolerance=1e-4)
     for label, matrix in {"output": OUTPUT, "filter": turned(FILTER)}.items():
-        tiles = Values((6, 6, 3, 2, 2, 3))
+        tiles = Values((3, 6, 6, 2, 2, 3))
         yield replace(_plain(f"from_tiles-{label}", FromTiles(matrix), tiles), tolerance=1e-4)
 
 

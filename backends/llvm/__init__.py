@@ -12,12 +12,13 @@ from graphc.backends.llvm import cache
 from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, Listing, check_dtypes
 from graphc.backends.llvm.image import image, leaves, read, write
+from graphc.backends.llvm.roofline import limits
 from graphc.graph import Graph
 from graphc.identity import graph_identity
 from graphc.kernels.kernel import Program
 
 TAKES = "program"
-__all__ = ["Executable", "about", "build", "recall"]
+__all__ = ["Executable", "about", "build", "limits", "recall"]
 
 
 def build(program: Program, source: Graph | None = None) -> Executable:

@@ -56,7 +56,7 @@ def interface(name: str, phases: Sequence[Statement]) -> Interface:
     return Interface(
         tuple(f"{name}.{n}" for n in range(len(groups))),
         tuple(shared_extent(g) for g in groups),
-        tuple(grain(g, price) for g, price in zip(groups, prices, strict=True)),
+        tuple(grain(g, max(prices)) for g in groups),  # each core copies what it will read
         prices,
         *touched(phases),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from graphc.backends.llvm.division import Divisor
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.spelling import SPELLING, base_of, bitcast, cast
 from graphc.backends.llvm.strided import STEPS, strided_load
@@ -41,6 +42,7 @@ class Expressions:
         self.values: dict[Expr, Value] = {}
         self.lanes: Lanes | None = None
         self.guard: Value | None = None
+        self.divisors: dict[Expr, Divisor] = {}  # locals that the open vector loop divides by
 
     def value(self, e: Expr) -> Value:
         match e:
@@ -89,6 +91,9 @@ class Expressions:
             return convert(self.f, args[0].dtype, e.dtype, self.value(args[0]))
         if function in ("floor_divide", "remainder") and _divides_counter(args):
             return self.divide_counter(function, args)
+        if function == "divide" and args[1] in self.divisors:
+            x = self.value(args[0])
+            return self.divisors[args[1]].quotients(x) if x.lanes else x / self.value(args[1])
         return self.call(function, args[-1], [self.value(a) for a in args])
 
     def divide_counter(self, function: str, args: Sequence[Expr]) -> Value:

@@ -280,6 +280,36 @@ class Value:
         """This magnitude with the sign of `sign`."""
         return self.intrinsic("copysign", sign)
 
+    @property
+    def can_scale(self) -> bool:
+        """Whether these are whole vectors of AVX-512, which multiplies by powers of 2."""
+        whole = self.lanes * WIDTH[self.base] % 512 == 0
+        return bool(self.lanes) and whole and self.emitter.module.machine.has("avx512f")
+
+    def scaled(self, exponent: Value) -> Value:
+        """self * 2^exponent for floats that hold integers, where `can_scale`."""
+        lanes = 512 // WIDTH[self.base]
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if lanes == 16 else 'd'}.512"
+        kind, current = type_text(self.base, lanes), 4  # round as the processor is set
+        self.emitter.module.declare(f"{kind} @{name}({kind}, {kind}, {kind}, i{lanes}, i32)")
+
+        def part(x: Value, n: Value) -> Value:
+            arguments = f"{x.typed}, {n.typed}, {x.typed}, i{lanes} -1, i32 {current}"
+            return self.emitter.emit(f"call {kind} @{name}({arguments})", self.base, lanes)
+
+        return self.in_parts(lanes, part, exponent)
+
+    def in_parts(self, lanes: int, function: Callable[..., Value], *others: Value) -> Value:
+        """A function of vectors of so many lanes, applied to longer ones."""
+        if self.lanes == lanes:
+            return function(self, *others)
+        low, high = [*range(self.lanes // 2)], [*range(self.lanes // 2, self.lanes)]
+        halves = [
+            self.shuffle(half).in_parts(lanes, function, *(o.shuffle(half) for o in others))
+            for half in (low, high)
+        ]
+        return halves[0].shuffle([*low, *high], halves[1])
+
     def round_even(self) -> Value:
         """The nearest integer, ties to even."""
         return self.intrinsic("rint")

@@ -56,10 +56,12 @@ def estrin(x: Value, coefficients: Sequence[float]) -> Value:
     return terms[0]
 
 
-def nearest(x: Value) -> tuple[Value, Value]:
-    """The nearest integer as a float and as an integer, for abs(x) < 2^22 (2^51 in float64)."""
+def nearest(x: Value, factor: float = 1.0) -> tuple[Value, Value]:
+    """The integer nearest to ``x * factor``, which is below 2^22 (2^51 in float64), as a float and
+    as an integer.
+    """
     magic, bits = _MAGIC[x.base]
-    shifted = x + magic
+    shifted = x + magic if factor == 1.0 else x.fma(factor, magic)
     return shifted - magic, shifted.bits() - bits
 
 
@@ -100,18 +102,22 @@ def power_of_two(exponent: Value) -> Value:
     return ((exponent + bias) << shift).floats()
 
 
-def _scale(x: Value, exponent: Value) -> Value:
-    """x * 2^exponent in two steps, of which only the last can round or overflow."""
+def _scale(x: Value, number: Value, exponent: Value) -> Value:
+    """x * 2^exponent, rounded once, as in two steps only the last can be; ``number`` is the
+    exponent as a float.
+    """
+    if x.can_scale:
+        return x.scaled(number)
     half = exponent.ashr(1)
     return x * power_of_two(half) * power_of_two(exponent - half)
 
 
 # Exponentials -------------------------------------------------------------------------------------
-def reduce_exponent(x: Value) -> tuple[Value, Value]:
-    """r and k with x = k ln 2 + r, abs(r) <= ln 2 / 2."""
+def reduce_exponent(x: Value) -> tuple[Value, Value, Value]:
+    """r, and k as a float and as an integer, with x = k ln 2 + r, abs(r) <= ln 2 / 2."""
     high, low = c.LN2[x.base]
-    number, k = nearest(x * c.LOG2_E)
-    return number.fma(-low, number.fma(-high, x)), k
+    number, k = nearest(x, c.LOG2_E)
+    return number.fma(-low, number.fma(-high, x)), number, k
 
 
 def _exp_polynomial(r: Value) -> Value:
@@ -120,20 +126,21 @@ def _exp_polynomial(r: Value) -> Value:
 
 def exp(x: Value) -> Value:
     """e^x."""
-    r, k = reduce_exponent(clamp(x, by_width(x, -105.0, -746.0), by_width(x, 89.0, 710.0)))
-    return _scale(_exp_polynomial(r), k)
+    inside = clamp(x, by_width(x, -105.0, -746.0), by_width(x, 89.0, 710.0))
+    r, number, k = reduce_exponent(inside)
+    return _scale(_exp_polynomial(r), number, k)
 
 
 def exp2(x: Value) -> Value:
     """2^x; exact for integers."""
     x = clamp(x, by_width(x, -151.0, -1076.0), by_width(x, 129.0, 1025.0))
     number, k = nearest(x)
-    return _scale(_exp_polynomial((x - number) * c.LN_2), k)
+    return _scale(_exp_polynomial((x - number) * c.LN_2), number, k)
 
 
 def _exp_minus_one(x: Value, shift: int) -> Value:
     """(e^x - 1) / 2^shift: the shift keeps what follows from overflowing too early."""
-    r, k = reduce_exponent(x)
+    r, _, k = reduce_exponent(x)
     scale = power_of_two(k - shift)
     return scale.fma((r * r).fma(estrin(r, c.EXPM1[x.base]), r), scale - 2.0**-shift)
 
@@ -306,7 +313,7 @@ def erf(x: Value) -> Value:
     size = x.abs()
     small = x.fma(horner(x * x, c.ERF_SMALL), x)
     a = size.compare("ogt", 4.0).select(4.0, size)
-    r, k = reduce_exponent(a * horner(a, c.ERFC_EXPONENT))
+    r, _, k = reduce_exponent(a * horner(a, c.ERFC_EXPONENT))
     large = 1.0 - _exp_polynomial(r) * power_of_two(k)
     return size.compare("olt", 0.92).select(small, x.is_nan().select(x, large.copysign(x)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from graphc.backends.llvm.division import Divisor, divisor
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.expressions import Expressions, Lanes
 from graphc.backends.llvm.spelling import base_of
@@ -165,6 +166,7 @@ class Writer(Expressions):
         functions = {s.local: s.function for s in statements((loop,)) if isinstance(s, Accumulate)}
         neutral = [self.constant(identity(functions[t], t.dtype)).spread(lanes) for t in totals]
         outside = dict(self.values)
+        self.divisors = self.invariant_divisors(loop)
         with f.loop(low, high, lanes, carry=neutral) as opened:
             mask = f.lanes_below(opened.index, high, lanes) if masked else None
             self.lanes = Lanes(loop.iter, lanes, mask, opened.index)
@@ -173,18 +175,29 @@ class Writer(Expressions):
             self.values.update(zip(totals, opened.carried, strict=True))
             self.body(loop.body)
             opened.carry(*(self.values[t].spread(lanes) for t in totals))
-        self.lanes, self.folding = None, frozenset()
+        self.lanes, self.folding, self.divisors = None, frozenset(), {}
         self.values = outside
         for total, partial in zip(totals, opened.results, strict=True):
             name = functions[total]
             folded = partial.reduce(self.combiner(name, total))
             self.values[total] = self.call(name, total, [self.values[total], folded])
 
+    def invariant_divisors(self, loop: Loop) -> dict[Expr, Divisor]:
+        """The locals from outside that the loop divides by."""
+        if not self.f.module.machine.has_fma:
+            return {}
+        parts = walk(*(e for s in statements((loop,)) for e in expressions(s)))
+        divisions = [e for e in parts if isinstance(e, Apply) and e.function == "divide"]
+        used = dict.fromkeys(e.args[1] for e in divisions if e.dtype.bytes >= 4)
+        return {b: divisor(self.values[b]) for b in used if b in self.values and isinstance(b, Local)}
+
     def combiner(self, function: str, like: Expr) -> Callable[[Value, Value], Value]:
         return lambda a, b: self.call(function, like, [a, b])
 
     def width(self, loop: Loop) -> int:
-        """Lanes of one register, for the widest type the loop touches in memory."""
+        """Lanes of one register, for the widest type the loop touches in memory; fewer where the
+        loop is short.
+        """
         bytes_ = self.f.module.machine.vector_bytes
         sizes = [4]
         for statement in statements((loop,)):
@@ -194,7 +207,8 @@ class Writer(Expressions):
                 for e in walk(x)
                 if isinstance(e, Load | Apply)
             ]
-        return max(2, bytes_ // min(8, max(sizes)))
+        enough = 1 << (loop.iter.extent - 1).bit_length()
+        return max(2, min(enough, bytes_ // min(8, max(sizes))))
 
     # Stores ---------------------------------------------------------------------------------------
     def put(self, put: Put) -> None:

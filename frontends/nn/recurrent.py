@@ -6,8 +6,9 @@ layer is a loop in Python over steps of the graph: every step can be seen in the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc.errors import UserError
-from graphc.frontends.dsl.creation import zeros
 from graphc.frontends.dsl.elementwise import sigmoid, tanh
 from graphc.frontends.dsl.leaves import parameter
 from graphc.frontends.dsl.shaping import split, stack
@@ -43,13 +44,14 @@ class LSTMCell(Module):
 
     def project(self, x: Tensor) -> Tensor:
         """The part of the gates that does not wait for the previous step: ``[..., 4*hidden]``."""
-        return linear(x, self.weight_ih, self.bias_ih + self.bias_hh)
+        return linear(x, self.weight_ih, self.bias_ih) + self.bias_hh
 
-    def step(self, projected: Tensor, state: State) -> State:
-        """The next (h, c) from `project` and the last (h, c)."""
-        h, c = state
-        i, f, g, o = split(projected + linear(h, self.weight_hh), 4, axis=-1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    def step(self, projected: Tensor, state: State | None) -> State:
+        """The next (h, c) from `project` and the last (h, c); None stands for zeros."""
+        gates = projected if state is None else projected + linear(state[0], self.weight_hh)
+        i, f, g, o = split(gates, 4, axis=-1)
+        new = sigmoid(i) * tanh(g)
+        c = new if state is None else sigmoid(f) * state[1] + new
         return sigmoid(o) * tanh(c), c
 
 
@@ -72,7 +74,7 @@ class LSTM(Module):
         """
         sequence = tensor(x)
         _check(sequence)
-        start = state or [self._zeros(sequence)] * len(self.cells)
+        start: Sequence[State | None] = state or [None] * len(self.cells)
         last: list[State] = []
         for cell, first in zip(self.cells, start, strict=True):
             with scope(cell.scope_name):
@@ -80,19 +82,14 @@ class LSTM(Module):
             last.append(end)
         return sequence, last
 
-    def _zeros(self, x: Tensor) -> State:
-        empty = zeros((x.shape[1], self.hidden), x.dtype)
-        return empty, empty
 
-
-def _unrolled(cell: LSTMCell, sequence: Tensor, state: State) -> tuple[Tensor, State]:
+def _unrolled(cell: LSTMCell, sequence: Tensor, start: State | None) -> tuple[Tensor, State]:
     projected = cell.project(sequence)
-    outputs = []
+    states: list[State] = []
     for time in range(len(sequence)):
         with scope(f"step{time}"):
-            state = cell.step(projected[time], state)
-        outputs.append(state[0])
-    return stack(outputs), state
+            states.append(cell.step(projected[time], states[-1] if states else start))
+    return stack([h for h, _ in states]), states[-1]
 
 
 def _check(x: Tensor) -> None:

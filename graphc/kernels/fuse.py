@@ -33,6 +33,8 @@ CHEAP = 4
 """A chain of operations this cheap that reads one tensor is repeated by its readers rather than
 stored.
 """
+SMALL = 16
+"""A tensor this many times smaller than its reader counts as a number: the scale of a channel."""
 TURN = 8
 """What a free node counts towards `DEEP`: reshapes and transposes in turn double an index each.
 """
@@ -132,8 +134,9 @@ class Fusion:
 
 class _Fuser:
     def __init__(self, graph: Graph) -> None:
-        self.order = graph.nodes
-        self.real = memory_candidates(self.order, set(graph.roots))
+        self.order, self.reading = graph.nodes, readers(graph.nodes)
+        self.roots = set(graph.roots)
+        self.real = memory_candidates(self.order, self.roots)
         buffers = {n: Buffer(n.type) for n in self.order if n in self.real or n.op.kind == "leaf"}
         self.owner = {b: n for n, b in buffers.items()}
         self.tracer = Tracer(buffers)
@@ -166,6 +169,8 @@ class _Fuser:
             if self.home[p] is not self.home[node]:
                 self.home[p].readers.add(self.home[node])
                 self.home[node].sources.add(self.home[p])
+                if p in self.places.of and node in self.places.rest:
+                    continue  # written there at once
                 reason = answer if self.home[p] is best else "another operand is computed later"
                 self.refusals.append(Refusal(p, node, str(reason)))
 
@@ -246,11 +251,18 @@ class _Fuser:
         if node.op.kind not in ("pointwise", "free"):
             return f"{node.op.name} reads its operand at other indices"
         size = math.prod(node.type.static_shape)
+        if group.kind == "contract" and self.is_summand(node):
+            return "only sums read it, and they run in rows"
         if size == group.size:
             return self.stage(node, group, group.full_offset, outer=False)
         if group.inner and size == group.outer_size:
             return self.stage(node, group, group.outer_offset, outer=True)
         return f"{size} elements against a kernel over {group.size}"
+
+    def is_summand(self, node: Node) -> bool:
+        """Whether nothing but reductions reads a node, so that it need not be stored."""
+        reading = self.reading[node]
+        return node not in self.roots and all(r.op.kind == "reduce" for r in reading)
 
     def join_reduction(self, node: Node, group: Group) -> int | str:
         shape, axes = node.inputs[0].type.static_shape, node.op.reduced
@@ -330,7 +342,7 @@ def _is_hard(reader: Node) -> bool:
 
 def _cheap_chains(order: Iterable[Node]) -> set[Node]:
     """Pointwise nodes whose whole chain costs little and starts from at most one tensor (and any
-    numbers).
+    numbers, and tensors so much smaller that they stay in the cache).
     """
     price: dict[Node, int] = {}
     sources: dict[Node, frozenset[Node]] = {}
@@ -338,7 +350,8 @@ def _cheap_chains(order: Iterable[Node]) -> set[Node]:
     for node in order:
         own = _price(node)
         price[node] = own + sum(price[x] for x in node.inputs)
-        sources[node] = frozenset().union(*(sources[x] for x in node.inputs))
+        found = frozenset[Node]().union(*(sources[x] for x in node.inputs))
+        sources[node] = frozenset(x for x in found if x.type.size * SMALL > node.type.size)
         if node.op.kind == "pointwise" and price[node] <= CHEAP and len(sources[node]) <= 1:
             cheap.add(node)
         elif node.op.kind != "free":

@@ -107,7 +107,7 @@ class Program:
     from.
 
     ``leaves`` are the parameters and tables that kernels touch, ``owners`` the node each buffer
-    holds.
+    holds, ``places`` the nodes that are written as a part of another node's memory.
     """
 
     graph: Graph
@@ -118,3 +118,4 @@ class Program:
     plan: Plan
     refusals: tuple[Refusal, ...]
     owners: dict[Buffer, Node]
+    places: dict[Node, Node]

@@ -65,6 +65,7 @@ def lower(graph: Graph) -> Program:
         plan(kernels, _outside(graph, buffers)),
         fusion.refusals,
         {b: n for n, b in buffers.items()},
+        {part: place.whole for part, place in fusion.places.of.items()},
     )
 
 

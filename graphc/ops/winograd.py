@@ -56,12 +56,13 @@ def transposed(matrix: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class ToTiles(Op):
-    """``y[u,v,c,n,i,j] = sum over a, b of m[u][a] m[v][b] x[n,c,i*step+a,j*step+b]``.
+    """``y[c,u,v,n,i,j] = sum over a, b of m[u][a] m[v][b] x[n,c,i*step+a,j*step+b]``.
 
-    x is [N,C,H,W], y is [U,U,C,N,I,J] with as many whole tiles as fit into H and W.
+    x is [N,C,H,W], y is [C,U,U,N,I,J] with as many whole tiles as fit into H and W. The elements of
+    one tile lie close to each other, because a kernel writes them all at once.
     """
 
-    unrolled: ClassVar[tuple[int, ...]] = (0, 1)
+    unrolled: ClassVar[tuple[int, ...]] = (1, 2)
     matrix: Matrix = field(repr=False)
     step: int
 
@@ -75,26 +76,26 @@ class ToTiles(Op):
         batch, channels, *extents = x.static_shape
         counts = [(n - len(self.matrix[0])) // self.step + 1 for n in extents]
         size = len(self.matrix)
-        return x.with_shape((size, size, channels, batch, *counts))
+        return x.with_shape((channels, size, size, batch, *counts))
 
     def eval(self, x: Array) -> Array:
         width = len(self.matrix[0])
         windows = sliding_window_view(x, (width, width), axis=(2, 3))
         tiles = windows[:, :, :: self.step, :: self.step]
         m = np.asarray(self.matrix, x.dtype)
-        return np.ascontiguousarray(np.einsum("ua,ncijab,vb->uvcnij", m, tiles, m, optimize=True))
+        return np.ascontiguousarray(np.einsum("ua,ncijab,vb->cuvnij", m, tiles, m, optimize=True))
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
-        u, v, c, n, i, j = index
+        c, u, v, n, i, j = index
         element = lambda a, b: x(n, c, i * self.step + a, j * self.step + b)  # noqa: E731
         return _transformed(self.matrix, u, v, element)
 
 
 @dataclass(frozen=True)
 class FromTiles(Op):
-    """``y[n,c,i,p,j,q] = sum over u, v of m[p][u] m[q][v] x[u,v,c,n,i,j]``.
+    """``y[n,c,i,p,j,q] = sum over u, v of m[p][u] m[q][v] x[c,u,v,n,i,j]``.
 
-    x is [U,U,C,N,I,J]; y is [N,C,I,P,J,P], whose elements lie as those of images [N,C,I*P,J*P] do.
+    x is [C,U,U,N,I,J]; y is [N,C,I,P,J,P], whose elements lie as those of images [N,C,I*P,J*P] do.
     """
 
     unrolled: ClassVar[tuple[int, ...]] = (3, 5)
@@ -105,19 +106,19 @@ class FromTiles(Op):
         return "from_tiles"
 
     def infer(self, x: TensorType) -> TensorType:
-        if x.rank != 6 or x.dtype.kind != "float" or x.shape[:2] != (len(self.matrix[0]),) * 2:
+        if x.rank != 6 or x.dtype.kind != "float" or x.shape[1:3] != (len(self.matrix[0]),) * 2:
             raise UserError("GC0103", f"from_tiles: {x} holds no tiles of {len(self.matrix[0])}")
-        channels, batch, rows, columns = x.static_shape[2:]
+        channels, _, _, batch, rows, columns = x.static_shape
         size = len(self.matrix)
         return x.with_shape((batch, channels, rows, size, columns, size))
 
     def eval(self, x: Array) -> Array:
         m = np.asarray(self.matrix, x.dtype)
-        return np.ascontiguousarray(np.einsum("pu,uvcnij,qv->ncipjq", m, x, m, optimize=True))
+        return np.ascontiguousarray(np.einsum("pu,cuvnij,qv->ncipjq", m, x, m, optimize=True))
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         n, c, i, p, j, q = index
-        return _transformed(self.matrix, p, q, lambda u, v: x(u, v, c, n, i, j))
+        return _transformed(self.matrix, p, q, lambda u, v: x(c, u, v, n, i, j))
 
 
 def _transformed(matrix: Matrix, p: Expr, q: Expr, element: Callable[[int, int], Expr]) -> Expr:

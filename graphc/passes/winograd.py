@@ -50,7 +50,7 @@ def _correlated(node: Node) -> Node | None:
     factors = ToTiles(FILTER, 1)(w)
     factors = reshape(factors, factors.shape[:4])
     u, v, c, o, n, i, j = range(7)
-    products = Contract((u, v, c, o), (u, v, c, n, i, j), (u, v, o, n, i, j))(factors, images)
+    products = Contract((c, u, v, o), (c, u, v, n, i, j), (o, u, v, n, i, j))(factors, images)
     whole = reshape(FromTiles(OUTPUT)(products), (batch, filters, *(n * TILE for n in tiles)))
     return reshape(crop(whole, (0,) * 4, (batch, filters, height, width)), node.shape)
 
@@ -73,7 +73,7 @@ def _gradient(node: Node) -> Node | None:
     images = ToTiles(INPUT, TILE)(_padded(x, [n * TILE + 2 for n in tiles]))
     slopes = ToTiles(transposed(OUTPUT), TILE)(_padded(g, [n * TILE for n in tiles]))
     u, v, n, c, o, i, j = range(7)
-    products = Contract((u, v, n, o, i, j), (u, v, n, c, i, j), (u, v, o, c))(slopes, images)
+    products = Contract((n, u, v, o, i, j), (n, u, v, c, i, j), (o, u, v, c))(slopes, images)
     tiled = reshape(products, (*products.shape, 1, 1))
     return reshape(FromTiles(transposed(FILTER))(tiled), node.shape)
 

@@ -46,15 +46,19 @@ def program_text(program: Program) -> str:
 
 
 def fusion_text(program: Program) -> str:
-    """Every edge between kernels that fusion tried to remove, and why it could not."""
+    """Every edge between kernels that fusion tried to remove, and why it could not; then what is
+    written as a part of another tensor.
+    """
     names = node_names(program.graph.nodes)
-    home = {n: number for number, k in enumerate(program.kernels) for n in k.nodes}
+    home = {n: f"kernel {number}" for number, k in enumerate(program.kernels) for n in k.nodes}
 
     def spelled(node: Node) -> str:
-        return f"{names[node].replace('%', 't')} = {node.op.name} (kernel {home[node]})"
+        return f"{names[node].replace('%', 't')} = {node.op.name} ({home.get(node, 'no kernel')})"
 
     lines = [f"{spelled(r.producer)} -> {spelled(r.reader)}: {r.reason}" for r in program.refusals]
-    return "\n".join(lines) or "nothing was refused"
+    lines = lines or ["nothing was refused"]
+    lines += [f"{spelled(x)} lies in {spelled(y)}" for x, y in program.places.items()]
+    return "\n".join(lines)
 
 
 def kernel_text(kernel: Kernel, number: int = 0, given: Mapping[Buffer, str] | None = None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.cli.bench.child import processors
+from graphc.cli.bench.growth import plot_growth, report_growth
 from graphc.cli.bench.measure import Plan, limits, measure
 from graphc.cli.bench.plot import plot, require_matplotlib
 from graphc.cli.bench.report import failures, holds, report
@@ -38,9 +39,12 @@ def add(commands: Any) -> None:
         "--peers",
         type=_names,
         metavar="A,B",
-        help=f"of {', '.join(PEERS)}, or none (default: all that are installed)",
+        help=f"of {', '.join(PEERS)}, or none (default: all that are installed; with --growth none)",
     )
     parser.add_argument("--threads", type=_counts, metavar="1,2", help="default: 1 and all")
+    parser.add_argument(
+        "--growth", action="store_true", help="how times grow with programs and batches"
+    )
     parser.add_argument("--seconds", type=float, default=5.0, help="for each workload and count")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--check", action="store_true", help="status 1 when a bar is missed")
@@ -74,11 +78,11 @@ def bench(options: argparse.Namespace, screen: Screen) -> int:
         run = Run.read(options.source)
     else:
         run, stopped = _measured(options, screen)
-    report(run, screen)
+    (report_growth if options.growth else report)(run, screen)
     if options.json is not None:
         run.write(options.json)
     if options.plot is not None:
-        plot(run, options.plot)
+        (plot_growth if options.growth else plot)(run, options.plot)
     if stopped:
         screen.note("stopped; this is what was done")
         return INTERRUPTED
@@ -94,7 +98,7 @@ def _reached(run: Run) -> bool:
 
 def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
     """The results, and whether Ctrl-C ended them early."""
-    workloads = chosen(options.workloads)
+    workloads = chosen(options.workloads or (["growth"] if options.growth else []))
     plan = _plan(options, screen)
     run = Run(_machine(), {}, [])
     try:
@@ -126,7 +130,8 @@ def _line(result: Result) -> str:
 
 def _plan(options: argparse.Namespace, screen: Screen) -> Plan:
     """Who is measured; a peer that is not installed is said, and left out."""
-    wanted = list(PEERS) if options.peers is None else options.peers
+    usual = [] if options.growth else list(PEERS)
+    wanted = usual if options.peers is None else options.peers
     names = [*(GRAPHC + name for name in options.backends), *wanted]
     for name in names:
         if name not in SYSTEMS:

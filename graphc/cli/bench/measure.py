@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from graphc.cli.bench.child import Child
 from graphc.cli.bench.results import GRAPHC, Outcome, Result, Roofline, Times
+from graphc.cli.bench.systems import takes
 from graphc.cli.bench.workload import Workload
 
 Say = Callable[[str], None]
@@ -42,9 +43,9 @@ class Plan:
 
 def limits(threads: int, quick: bool, say: Say) -> Roofline | None:
     """What the machine can do; None, with a word about it, when that cannot be measured."""
-    with tempfile.TemporaryDirectory(prefix="graphc-bench-") as folder:
-        with Child(threads, folder) as child:
-            found = child.ask("limits", quick=quick)
+    folder = tempfile.TemporaryDirectory(prefix="graphc-bench-")
+    with folder as name, Child(threads, name) as child:
+        found = child.ask("limits", quick=quick)
     if "failed" in found:
         say(f"the machine's limits are not known: {found['failed']}")
         return None
@@ -62,10 +63,10 @@ def measure(workload: Workload, plan: Plan, say: Say) -> Iterator[Result]:
             facts = (workload.name, workload.summary, threads, workload.bar)
             if "failed" in right:
                 failed = Outcome(failed=f"no results to compare with: {right['failed']}")
-                yield Result(*facts, 0, 0, False, dict.fromkeys(plan.systems, failed))
+                yield Result(*facts, outcomes=dict.fromkeys(plan.systems, failed))
                 continue
             outcomes = _outcomes(workload, plan, threads, file, say)
-            yield Result(*facts, right["flops"], right["bytes"], right["wide"], outcomes)
+            yield Result(*facts, **right, outcomes=outcomes)
 
 
 def _outcomes(
@@ -78,6 +79,8 @@ def _outcomes(
     with contextlib.ExitStack() as stack:
         living = {}
         for system in plan.systems:
+            if not takes(system, workload):
+                continue
             say(f"{workload.name}, {threads} threads: {system} prepares")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphc-bench-"))
             child = stack.enter_context(Child(threads, folder))
@@ -88,7 +91,9 @@ def _outcomes(
                 continue
             living[system] = child
             cached = _second_time(system, threads, folder, asked)
-            outcomes[system] = Outcome(first=begun["first"], cached=cached, building=begun["peak"])
+            outcomes[system] = Outcome(
+                first=begun["first"], cached=cached, building=begun["peak"], plan=begun["plan"]
+            )
         say(f"{workload.name}, {threads} threads: {', '.join(living)} take turns")
         for system, turns in _turns(living, plan).items():
             outcomes[system] = _timed(outcomes[system], turns)
@@ -120,4 +125,4 @@ def _timed(begun: Outcome, turns: list[dict[str, Any]]) -> Outcome:
         return Outcome(failed=failed)
     samples = [seconds for turn in turns for seconds in turn["samples"]]
     peak = max(turn["peak"] for turn in turns)
-    return Outcome(Times.of(samples), "", begun.first, begun.cached, peak, begun.building)
+    return replace(begun, times=Times.of(samples), peak=peak)

@@ -63,7 +63,7 @@ def speed(run: Run, results: Sequence[Result]) -> Table:
             _spread(result, system),
             *(_time(result, peer) + "*" * (peer == result.best) for peer in peers),
             _number(result.ratio(system), "{:.2f}x"),
-            f"{result.bar:.1f}x",
+            _number(result.bar or math.nan, "{:.1f}x"),
             holds(result, system),
             _number(run.efficiency(result, system), "{:.0%}"),
         ]
@@ -82,6 +82,7 @@ def making(results: Sequence[Result]) -> Table:
             result.workload,
             *_first(result, system),
             *(_first(result, peer)[0] for peer in peers),
+            _plan(result, system),
             _megabytes(result, system),
             *(_megabytes(result, peer) for peer in peers),
         ]
@@ -89,7 +90,7 @@ def making(results: Sequence[Result]) -> Table:
         for system in result.backends
     ]
     columns = ["workload", ">graphc", ">from disk", *(f">{p}" for p in peers)]
-    return [*columns, ">graphc MB", *(f">{p} MB" for p in peers)], rows
+    return [*columns, ">arena/least/sum MB", ">graphc MB", *(f">{p} MB" for p in peers)], rows
 
 
 def failures(run: Run) -> list[list[str]]:
@@ -105,18 +106,19 @@ def failures(run: Run) -> list[list[str]]:
 def verdict(run: Run) -> str:
     """How many bars are reached, and the geometric mean of all ratios."""
     pairs = [(r, system) for r in run.results for system in r.backends]
-    ratios = [x for r, system in pairs if not math.isnan(x := r.ratio(system))]
+    judged = [(r, system) for r, system in pairs if holds(r, system)]
+    ratios = [r.ratio(system) for r, system in judged]
     if not ratios:
         return "no peer to compare with"
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    reached = sum(holds(r, system) == "yes" for r, system in pairs)
+    reached = sum(holds(r, system) == "yes" for r, system in judged)
     return f"{reached} of {len(ratios)} bars reached, geometric mean {mean:.2f}x the best peer"
 
 
 def holds(result: Result, system: str) -> str:
     """Whether the bar is reached: yes, NO, or nothing without a peer."""
     ratio = result.ratio(system)
-    return "" if math.isnan(ratio) else "yes" if ratio >= result.bar else "NO"
+    return "" if math.isnan(ratio) or not result.bar else "yes" if ratio >= result.bar else "NO"
 
 
 def _time(result: Result, system: str) -> str:
@@ -139,6 +141,12 @@ def _first(result: Result, system: str) -> tuple[str, str]:
 def _megabytes(result: Result, system: str) -> str:
     outcome = result.outcomes.get(system)
     return f"{outcome.peak / 1e6:.0f}" if outcome and outcome.peak else "-"
+
+
+def _plan(result: Result, system: str) -> str:
+    """The arena of temporaries, beside the most that lives at once and the sum of all."""
+    plan = result.outcomes[system].plan
+    return " / ".join(f"{plan[name] / 1e6:.3g}" for name in ("arena", "least", "total") if plan)
 
 
 def _number(value: float, form: str) -> str:

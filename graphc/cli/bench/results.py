@@ -50,7 +50,8 @@ class Outcome:
 
     ``first`` and ``cached`` are the seconds until the first result, with empty caches and, for
     graphc, by a second process. ``peak`` are the most bytes resident while steps ran, ``building``
-    while the program was made.
+    while the program was made. ``plan`` is what graphc planned for its temporaries: the ``arena``,
+    the ``total`` of all, and the ``least`` that could do, the most that lives at once.
     """
 
     times: Times | None = None
@@ -59,19 +60,23 @@ class Outcome:
     cached: float = 0.0
     peak: int = 0
     building: int = 0
+    plan: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One workload on one number of threads, in every system."""
+    """One workload on one number of threads, in every system. ``bar`` is 0 for none, ``nodes``
+    counts those of the graph as written, ``wide`` says that it computes in float64.
+    """
 
     workload: str
     summary: str
     threads: int
     bar: float
-    flops: int
-    bytes: int
-    wide: bool
+    nodes: int = 0
+    flops: int = 0
+    bytes: int = 0
+    wide: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def times(self, system: str) -> Times | None:

@@ -6,10 +6,10 @@ process because systems must share neither threads nor memory nor a warm cache.
     {"do": "limits", "quick"}
         what the machine can do: {"single", "double", "copied"}, see `results.Roofline`
     {"do": "expect", "workload", "quick", "file"}
-        graphc's numpy backend writes the right results into ``file``; {"flops", "bytes", "wide"},
-        the last when it computes in float64
+        graphc's numpy backend writes the right results into ``file``; {"nodes", "flops", "bytes",
+        "wide": whether it computes in float64}
     {"do": "start", "workload", "quick", "system", "threads", "file"}
-        prepare, call, compare; {"first": seconds until the first result, "peak": bytes}
+        prepare, call, compare; {"first": seconds until the first result, "peak": bytes, "plan"}
     {"do": "turn", "seconds", "least", "most"}
         {"samples": seconds of each call, "peak": most bytes resident since ``start``}
 
@@ -36,6 +36,7 @@ from graphc.cli.bench.systems.native import cost_of
 from graphc.cli.bench.workload import Arrays, Train, Update
 from graphc.cli.bench.workloads import WORKLOADS
 from graphc.compile import load_backend
+from graphc.errors import UserError
 
 Answer = dict[str, Any]
 
@@ -69,8 +70,7 @@ class Worker:
         try:
             return action(**request)
         except Exception as error:  # whatever fails in somebody else's system is one line here
-            said = str(error).strip().splitlines() or [""]
-            return {"failed": f"{type(error).__name__}: {said[0]}"}
+            return {"failed": _in_one_line(error)}
 
     def limits(self, quick: bool) -> Answer:
         """Measure the machine."""
@@ -84,9 +84,9 @@ class Worker:
         modules = [importlib.import_module(name) for name in oracle.modules]
         program = oracle.prepare(job, *modules)
         np.savez(file, **_first_results(program, job, program.step()))  # type: ignore[arg-type]
-        cost = cost_of(job, *modules)
+        nodes, cost = cost_of(job, *modules)
         wide = any(x.dtype == np.float64 for x in (*job.inputs.values(), *job.parameters.values()))
-        return {"flops": cost.flops, "bytes": cost.bytes, "wide": wide}
+        return {"nodes": nodes, "flops": cost.flops, "bytes": cost.bytes, "wide": wide}
 
     def start(self, workload: str, quick: bool, system: str, threads: int, file: str) -> Answer:
         """Prepare, call the first time, compare with the right results."""
@@ -102,9 +102,12 @@ class Worker:
         with np.load(file) as expected:
             wrong = mismatch(found, expected)
         peak = peak_bytes()
+        if wrong:
+            return {"failed": wrong}
+        answer = {"first": first, "peak": peak, "plan": self.program.plan()}
         del made, found
         reset_peak()
-        return {"failed": wrong} if wrong else {"first": first, "peak": peak}
+        return answer
 
     def turn(self, seconds: float, least: int, most: int) -> Answer:
         """Call again and again."""
@@ -116,6 +119,13 @@ class Worker:
         once = (time.perf_counter() - begin) / WARM
         samples = _samples(step, max(1, round(MOMENT / once)), seconds, least, most)
         return {"samples": samples, "peak": peak_bytes()}
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return error.what
+    said = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {said[0]}"
 
 
 def _samples(step: Any, number: int, seconds: float, least: int, most: int) -> list[float]:

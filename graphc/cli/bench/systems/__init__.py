@@ -12,7 +12,8 @@ from importlib.util import find_spec
 
 from graphc.cli.bench.results import GRAPHC
 from graphc.cli.bench.systems import by_hand, native, onnx, pytorch, xla
-from graphc.cli.bench.systems.job import Job, Prepared
+from graphc.cli.bench.systems.job import Prepared
+from graphc.cli.bench.workload import Forward, Update, Workload
 from graphc.compile import BACKENDS
 
 
@@ -51,4 +52,20 @@ BACKEND_SYSTEMS: dict[str, System] = {
 }
 SYSTEMS = {**BACKEND_SYSTEMS, **PEERS}
 
-__all__ = ["PEERS", "SYSTEMS", "Job", "Prepared", "System"]
+METHODS = {"numpy": "numpy", "jax": "jax"}
+"""The method of a model that a system calls, where it is not ``torch``."""
+
+
+def takes(system: str, workload: Workload) -> bool:
+    """Whether the workload is written for a system."""
+    forward, update = isinstance(workload.task, Forward), isinstance(workload.task, Update)
+    if system.startswith(GRAPHC):
+        return True
+    if system == "onnxruntime" and not forward:
+        return False
+    method = METHODS.get(system, "torch")
+    method = "numpy_gradients" if method == "numpy" and not forward else method
+    return update or workload.model.method(method) is not None
+
+
+__all__ = ["PEERS", "SYSTEMS", "System", "takes"]

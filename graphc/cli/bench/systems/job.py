@@ -43,11 +43,13 @@ class Prepared:
     """A program that is ready to be timed.
 
     ``step`` is one whole call: it returns when the result is there. ``read`` makes NumPy arrays of
-    what ``step`` returned, and of the parameters as they are now.
+    what ``step`` returned, and of the parameters as they are now. ``plan`` says what the system
+    knows about its own memory: bytes by name.
     """
 
     step: Callable[[], Any]
     read: Callable[[Any], Arrays]
+    plan: Callable[[], dict[str, int]] = dict
 
 
 def job_of(workload: Workload, quick: bool, threads: int) -> Job:

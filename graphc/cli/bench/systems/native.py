@@ -37,7 +37,15 @@ def prepare(backend: str, job: Job, gc: Any) -> Prepared:
         stored = {name: dsl.value(p) for name, p in program.stored.items()}
         return named(value, dict(zip(program.gradients, gradients, strict=True)), stored)
 
-    return Prepared(partial(function, *given), read)
+    return Prepared(partial(function, *given), read, partial(_plan, function))
+
+
+def _plan(function: Function) -> dict[str, int]:
+    """The temporaries' memory: as planned, without sharing, and the most that lives at once."""
+    if "kernels" not in function.stages:
+        return {}
+    plan = function.program.plan
+    return {"arena": plan.arena_bytes, "total": plan.total_bytes, "least": plan.peak_bytes}
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,16 @@ def _program(job: Job, gc: Any) -> _Program:
     inputs = {n: dsl.input(n, x.shape, x.dtype.name) for n, x in job.inputs.items()}
     stored = {n: dsl.param(x, n, dtype=x.dtype.name) for n, x in job.parameters.items()}
     tensors = {**without_cotangent(inputs), **stored}
-    formula = job.formula("graphc", gc)
     match job.task:
         case Forward():
-            return _Program(without_cotangent(inputs), formula(**tensors), {}, {}, {})
+            value = job.formula("graphc", gc)(**tensors)
+            return _Program(without_cotangent(inputs), value, {}, {}, {})
         case Backward(wrt):
-            value = formula(**tensors)
+            value = job.formula("graphc", gc)(**tensors)
             found = dsl.grad(value, [tensors[n] for n in wrt], inputs.get(COTANGENT))
             return _Program(inputs, value, dict(zip(wrt, found, strict=True)), {}, {})
         case Train(name, rate):
-            loss = formula(**tensors)
+            loss = job.formula("graphc", gc)(**tensors)
             updates = OPTIMISERS[name](rate).updates(loss, list(stored.values()))
             return _Program(inputs, loss, {}, updates, stored)
         case Update(name, rate):
@@ -78,6 +86,7 @@ def _program(job: Job, gc: Any) -> _Program:
             return _Program(inputs, (), {}, updates, stored)
 
 
-def cost_of(job: Job, gc: Any) -> Cost:
-    """What the job's graph must cost, after the passes."""
-    return cost(_program(job, gc).compiled("numpy").stages["optimised"])
+def cost_of(job: Job, gc: Any) -> tuple[int, Cost]:
+    """The number of nodes of the job's graph as written, and what it must cost after the passes."""
+    stages = _program(job, gc).compiled("numpy").stages
+    return len(stages["graph"]), cost(stages["optimised"])

@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from graphc.cli.bench.workload import Workload
-from graphc.cli.bench.workloads import elementwise, matmul
+from graphc.cli.bench.workloads import elementwise, growth, matmul
 from graphc.errors import UserError
 
 FAMILIES: dict[str, tuple[Workload, ...]] = {
     "elementwise": elementwise.WORKLOADS,
     "matmul": matmul.WORKLOADS,
+    "growth": growth.WORKLOADS,
 }
 """Families by name, in the order in which they are measured and listed."""
+
+ON_REQUEST = {"growth"}
+"""Families that are measured only when somebody names them."""
 
 WORKLOADS: dict[str, Workload] = {w.name: w for family in FAMILIES.values() for w in family}
 
@@ -21,9 +25,10 @@ WORKLOADS: dict[str, Workload] = {w.name: w for family in FAMILIES.values() for 
 def chosen(patterns: Iterable[str]) -> list[Workload]:
     """The workloads whose name or family fits one of ``patterns`` (``*`` stands for anything).
 
-    Without patterns all of them. Raises `UserError` GC0503 for a pattern that fits none.
+    Without patterns all but those `ON_REQUEST`. Raises `UserError` GC0503 for a pattern that fits
+    none.
     """
-    wanted = list(patterns) or ["*"]
+    wanted = list(patterns) or [family for family in FAMILIES if family not in ON_REQUEST]
     found = {pattern: _fitting(pattern) for pattern in wanted}
     lost = [pattern for pattern, names in found.items() if not names]
     if lost:
