@@ -16,14 +16,13 @@ import numpy as np
 
 from graphc.dims import Dim, Size
 from graphc.errors import UserError
-from graphc.graph import Array, Graph, Node, describe, toposort
+from graphc.graph import Array, Graph, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
-from graphc.ops.leaves import Table
 from graphc.rewrite import Ledger
 from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
-from graphc.stages import Stages, Watch
+from graphc.stages import Stages, Watch, with_advances
 from graphc.types import TensorType
 
 BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
@@ -183,9 +182,7 @@ class Executable:
         return self.last
 
     # Arguments ------------------------------------------------------------------------------------
-    def _by_position(
-        self, arrays: Sequence[Any], named: Mapping[str, Any]
-    ) -> tuple[Any, ...]:
+    def _by_position(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
         rest = self.names[len(arrays) :]
         missing = [n for n in rest if n not in named]
         extra = [n for n in named if n not in rest]
@@ -390,16 +387,3 @@ def _check_inputs(graph: Graph) -> None:
                 f"the graph uses the input {node.name!r}, which was not listed",
                 fix="add it to the list of inputs",
             ).located(str(node.site), [describe(node)])
-
-
-def with_advances(graph: Graph) -> Graph:
-    """The graph with the implicit update of every random state it reads: its step grows by one per
-    call.
-    """
-    updated = {t for t, _ in graph.updates}
-    more: list[tuple[Node, Node]] = []
-    for node in graph.parameters:
-        if getattr(node.op, "advances", False) and node not in updated:
-            step = Table.of([0, 0, 1, 0], node.dtype)()
-            more.append((node, node + step))
-    return Graph(graph.inputs, graph.outputs, (*graph.updates, *more)) if more else graph

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from graphc.arith import Arithmetic
@@ -62,10 +64,12 @@ class Lit(Expr):
 
     def __eq__(self, other: object) -> bool:
         # 0.0 is not -0.0, and nan equals itself: compare how they are written
-        return isinstance(other, Lit) and str(self) == str(other)
+        if not isinstance(other, Lit) or self.dtype != other.dtype:
+            return False
+        return repr(self.value) == repr(other.value)
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self.value) if self.value == self.value else 0  # a nan has the hash of its id
 
     def __str__(self) -> str:
         return f"{self.value!r}:{self.dtype.short}"
@@ -95,11 +99,15 @@ class Affine(Expr):
         )
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.constant, frozenset(self.terms)))
 
-    @property
+    @cached_property
     def children(self) -> tuple[Expr, ...]:
-        return tuple(atom for atom, _ in self.terms)
+        return tuple([atom for atom, _ in self.terms])
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,25 +304,27 @@ class Substitution:
         self.done: dict[int, tuple[Expr, Expr]] = {}  # the original too, so that its id stays taken
 
     def __call__(self, expr: Expr) -> Expr:
+        done = self.done
         stack = [(expr, False)]
         while stack:
             part, ready = stack.pop()
-            if id(part) in self.done:
+            if id(part) in done:
                 continue
-            if ready:
-                self.done[id(part)] = (part, self._exchanged(part))
-            else:
+            children = () if ready else part.children
+            if children:
                 stack.append((part, True))
-                stack.extend((child, False) for child in reversed(part.children))
-        return self.done[id(expr)][1]
+                stack += [(child, False) for child in reversed(children) if id(child) not in done]
+            else:
+                done[id(part)] = (part, self._exchanged(part))
+        return done[id(expr)][1]
 
     def _exchanged(self, part: Expr) -> Expr:
         new = self.replace(part)
         if new is not None:
             return new
-        children = tuple(self.done[id(c)][1] for c in part.children)
-        same = all(a is b for a, b in zip(children, part.children, strict=True))
-        return part if same else rebuild(part, children)
+        old = part.children
+        children = tuple([self.done[id(c)][1] for c in old])
+        return part if all(map(is_, children, old)) else rebuild(part, children)
 
 
 class Sharing(Substitution):

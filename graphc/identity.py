@@ -63,7 +63,7 @@ def _text(value: Any) -> str:
     if isinstance(value, TensorType):
         return str(value)
     if is_dataclass(value):
-        kind = type(value)
+        kind: type = type(value)
         parts = (_text(getattr(value, name)) for name in _attributes(kind))
         return f"{kind.__name__}({','.join(parts)})"
     raise CompilerBug(f"an attribute of type {type(value).__name__} has no identity")

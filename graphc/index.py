@@ -50,16 +50,13 @@ def affine(index: Expr | int) -> Affine:
 
 def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
     kept = {atom: c for atom, c in terms.items() if c}
-    whole = _recombined(kept)
-    if whole is not None:
-        return _add(whole, constant)
     if not kept:
         return Lit(constant, INT64)
-    if constant == 0 and len(kept) == 1:
+    if len(kept) == 1:
         ((atom, coefficient),) = kept.items()
-        if coefficient == 1:
-            return atom
-    return Affine(tuple(kept.items()), constant)
+        return atom if constant == 0 and coefficient == 1 else Affine(((atom, coefficient),), constant)
+    whole = _recombined(kept)
+    return Affine(tuple(kept.items()), constant) if whole is None else _add(whole, constant)
 
 
 def _recombined(terms: Mapping[Expr, int]) -> Expr | None:
@@ -81,6 +78,9 @@ def linear(terms: Iterable[tuple[Expr | int, int]], constant: int = 0) -> Expr:
     """``constant`` and multiples of indices, added up."""
     total: dict[Expr, int] = {}
     for index, factor in terms:
+        if isinstance(index, Iter):
+            total[index] = total.get(index, 0) + factor
+            continue
         form = affine(index)
         constant += form.constant * factor
         for atom, c in form.terms:
@@ -97,6 +97,8 @@ def _scale(a: Affine, by: int) -> Expr:
 
 
 def _multiply(a: Expr | int, b: Expr | int) -> Expr:
+    if isinstance(a, Iter) and isinstance(b, int):
+        return _simplest({a: b}, 0)
     left, right = affine(a), affine(b)
     if not right.terms:
         return _scale(left, right.constant)

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from graphc.graph import Graph, specialise
+from graphc.graph import Graph, Node, specialise
 from graphc.kernels.kernel import Program
 from graphc.kernels.lower import lower
+from graphc.ops.leaves import Table
 from graphc.passes import optimise, prepare
 from graphc.rewrite import Ledger
 
@@ -79,3 +80,16 @@ class Stages(Mapping[str, Any]):
         """Every rewrite."""
         _ = self["prepared" if "prepared" in self else "optimised"]
         return self._ledger
+
+
+def with_advances(graph: Graph) -> Graph:
+    """The graph with the implicit update of every random state it reads: its step grows by one per
+    call.
+    """
+    updated = {t for t, _ in graph.updates}
+    more: list[tuple[Node, Node]] = []
+    for node in graph.parameters:
+        if getattr(node.op, "advances", False) and node not in updated:
+            step = Table.of([0, 0, 1, 0], node.dtype)()
+            more.append((node, node + step))
+    return Graph(graph.inputs, graph.outputs, (*graph.updates, *more)) if more else graph

@@ -417,7 +417,7 @@ def _window_samples() -> Iterator[Sample]:
 
 
 def _tile_samples() -> Iterator[Sample]:
-    """Transforms of tiles have factors up to 64, and terms that cancel."""
+    """Transforms of tiles have terms that cancel."""
     shape = (2, 3, 10, 14)
     steps = {"input": (INPUT, 4), "filter": (FILTER, 1), "output": (turned(OUTPUT), 4)}
     for label, (matrix, step) in steps.items():

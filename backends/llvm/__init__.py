@@ -11,7 +11,7 @@ from collections.abc import Callable
 from graphc.backends.llvm import cache
 from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, Listing, check_dtypes
-from graphc.backends.llvm.image import image, leaves, read, write
+from graphc.backends.llvm.image import image_of, leaves, read, write
 from graphc.backends.llvm.roofline import limits
 from graphc.graph import Graph
 from graphc.identity import graph_identity
@@ -29,7 +29,7 @@ def build(program: Program, source: Graph | None = None) -> Executable:
     check_dtypes(program)
     held = leaves(source or program.graph)
     listing = Listing(lambda: program)
-    made = image(program, listing.forms, held)
+    made = image_of(program, listing.forms, held)
     if source is not None:
         cache.put(_key(source), write(made))
     return Executable(made, held, listing)

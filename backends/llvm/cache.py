@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import graphc
+from graphc import errors
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.machine import Machine, host
 
@@ -211,7 +211,7 @@ def object_code(text: str, pipeline: str = "short", machine: Machine | None = No
 
 
 # The compiler as part of keys ---------------------------------------------------------------------
-_FOLDERS = (Path(graphc.__file__).parent, Path(__file__).parent)
+_FOLDERS = (Path(errors.__file__).parent, Path(__file__).parent)
 _LOADED = time.time()
 _RECENT = 2.0
 """Seconds before it was loaded in which a changed file may not be what was loaded."""

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,14 @@ from graphc.backends.llvm.emit import Interface, emit, interface
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Filling, fillings, written
-from graphc.backends.llvm.schedule import collapse, flatten, rebased, schedule
+from graphc.backends.llvm.schedule import collapse, flatten, rebased, schedule, served
+from graphc.backends.llvm.summary import summary
+from graphc.backends.llvm.threads import thread_count
 from graphc.expr import Buffer
 from graphc.kernels.identity import kernel_identity
 from graphc.kernels.kernel import Kernel
 from graphc.loops.ir import Statement
+from graphc.loops.text import loops_text
 from graphc.types import TensorType
 
 
@@ -86,6 +90,12 @@ class Form:
         return interface(self.name, self.loops)
 
     @property
+    def text(self) -> str:
+        """The loops, under a line that sums them up."""
+        line = summary(self.kernel, self.loops, host(), served(self.kernel, self.uses))
+        return f"# {line}\n{loops_text(self.loops)}"
+
+    @property
     def ir(self) -> str:
         """The LLVM IR, written anew: a kernel from the cache never needed any."""
         return emit(self.name, self.loops, host())
@@ -95,8 +105,7 @@ def form(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Form:
     """The form of a kernel: equal kernels have equal keys."""
     known = uses or {}
     kernel = rebased(collapse(flatten(kernel)))
-    notes = {b: known.get(getattr(b, "base", b), 1) for b in kernel.read}
-    text, buffers = kernel_identity(kernel, notes)
+    text, buffers = kernel_identity(kernel, served(kernel, known))
     key = hashlib.sha256(f"{cache.compiler()}\n{text}".encode()).hexdigest()
     return Form(kernel, known, key, buffers)
 
@@ -106,30 +115,40 @@ _LINKED: dict[str, tuple[int, ...]] = {}
 _LOCK = threading.Lock()
 
 
-def code(of: Form) -> Code:
-    """The code of a form: known in this process, left on disk, or made."""
+def codes(forms: Iterable[Form]) -> dict[str, Code]:
+    """The code of each form by its key: known in this process, left on disk, or made.
+
+    All is emitted before threads generate machine code: Python is slow to pass on its lock.
+    """
+    wanted = {form.key: form for form in forms}
     with _LOCK:
-        if of.key not in _CODES:
-            _CODES[of.key] = cache.get(of.key, read) or _made(of)
-        return _CODES[of.key]
+        for key in wanted.keys() - _CODES.keys():
+            found = cache.get(key, read)
+            if found is not None:
+                _CODES[key] = found
+        new = [form for key, form in wanted.items() if key not in _CODES]
+        texts = [form.ir for form in new]
+        with ThreadPoolExecutor(thread_count()) as workers:
+            for form, binary in zip(new, workers.map(jit.object_code, texts), strict=True):
+                _CODES[form.key] = _described(form, binary)
+                cache.put(form.key, write(_CODES[form.key]))
+        return {key: _CODES[key] for key in wanted}
 
 
-def _made(of: Form) -> Code:
-    """Schedule, emit, compile, keep."""
+def _described(of: Form, binary: bytes) -> Code:
+    """The machine code of a form and what its callers must know."""
     called = of.interface
     place = {b: k for k, b in enumerate(of.buffers)}
     changed = written(of.loops)
-    made = Code(
+    return Code(
         of.name,
         tuple(map(Phase, called.extents, called.grains, called.prices)),
         tuple(b.type if b.scope == "scratch" else place[b] for b in called.buffers),
         tuple(k for k, b in enumerate(called.buffers) if b in changed),
         tuple(fillings(of.loops, called.buffers)),
         len(called.owners),
-        jit.object_code(of.ir),
+        binary,
     )
-    cache.put(of.key, write(made))
-    return made
 
 
 def addresses(codes: Iterable[Code]) -> dict[str, tuple[int, ...]]:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from graphc.backends.llvm.emitter import Module
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.writer import Writer
-from graphc.expr import Apply, Bounded, Buffer, Load, walk
+from graphc.expr import Apply, Bounded, Buffer, Expr, Load, walk
 from graphc.loops.ir import (
     Accumulate,
+    Alloc,
     Define,
     Local,
     Loop,
@@ -31,6 +32,7 @@ from graphc.loops.ir import (
     statements,
 )
 
+from graphc.scalars import SCALARS
 
 @dataclass(frozen=True)
 class Interface:
@@ -93,7 +95,7 @@ def phase_groups(phases: Sequence[Statement]) -> list[tuple[Statement, ...]]:
     """
     loops = tuple(p for p in phases if isinstance(p, Loop))
     lead = tuple(p for p in phases if not isinstance(p, Loop))
-    together = any(isinstance(p, Accumulate | Put) for p in lead) or _accumulates(lead, loops)
+    together = any(isinstance(p, Accumulate | Alloc | Put) for p in lead) or _accumulates(lead, loops)
     if len(loops) <= 1 or together:
         return [tuple(phases)]
     return [(*lead, p) for p in loops]
@@ -140,7 +142,7 @@ def _defined(body: Sequence[Statement]) -> set[Local]:
 
 
 def work(body: Sequence[Statement]) -> float:
-    """A rough price of a body in element operations; lanes count as one eighth."""
+    """A rough price of a body in additions and loads; lanes count as one eighth."""
     total = 0.0
     for statement in body:
         if isinstance(statement, Loop):
@@ -149,10 +151,14 @@ def work(body: Sequence[Statement]) -> float:
         elif isinstance(statement, When):
             total += max(work(statement.body), work(statement.other))
         else:
-            total += 1 + sum(
-                isinstance(e, Apply | Load) for x in expressions(statement) for e in walk(x)
-            )
+            total += 1 + sum(_price(e) for x in expressions(statement) for e in walk(x))
     return total
+
+
+def _price(e: Expr) -> int:
+    if isinstance(e, Apply):
+        return SCALARS[e.function].cost if e.function in SCALARS else 1
+    return int(isinstance(e, Load))
 
 
 SHARE_ABOVE = 60_000

@@ -1,4 +1,4 @@
-"""A program ready to run natively: linked code, memory, and the table of steps that the driver walks.
+"""A program ready to run natively: linked code, memory, and the steps that the driver walks.
 
 Comes in: an `Image` and the arrays its graph holds. Goes out: an object with ``run``. The program
 itself is needed only to look at, or to name the operation that failed.
@@ -26,7 +26,7 @@ from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.graph import Array, describe, toposort
 from graphc.kernels.kernel import Program
-from graphc.loops.text import loops_text
+
 
 class Listing:
     """The program and the forms of its kernels, which somebody may want to see: made when asked."""
@@ -44,7 +44,7 @@ class Listing:
         return [*map(form, kernels, operand_uses(kernels))]
 
     def report(self, fault: int) -> None:
-        """Raise the error of a checked index that missed: ``kernel << 32 | number of the check``."""
+        """Raise the error of a checked index that missed: ``kernel << 32 | number of check``."""
         kernel, number = fault >> 32, fault & 0xFFFFFFFF
         owner = self.forms[kernel].interface.owners[number - 1]
         error = UserError(
@@ -87,9 +87,8 @@ class Executable:
         self.slots = (ctypes.c_void_p * max(len(made.slots), 1))()
         self.arena = np.empty(made.arena_bytes + 64, np.uint8)
         base = self.arena.ctypes.data + (-self.arena.ctypes.data) % 64
-        starts = {
-            ("leaf", n): array.ctypes.data for n, array in enumerate(self.held)
-        } | {("constant", n): array.ctypes.data for n, array in enumerate(made.constants)}
+        starts = {("leaf", n): a.ctypes.data for n, a in enumerate(self.held)}
+        starts |= {("constant", n): a.ctypes.data for n, a in enumerate(made.constants)}
         for slot, (kind, number, shift) in enumerate(made.slots):
             start = base + number if kind == "arena" else starts.get((kind, number), 0)
             self.slots[slot] = start + shift
@@ -202,7 +201,7 @@ class Executable:
     def source(self, level: str, kernel: int | None = None) -> str:
         """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
         makers: dict[str, Callable[[Form], str]] = {
-            "loops": lambda c: loops_text(c.loops),
+            "loops": lambda c: c.text,
             "llvm": lambda c: c.ir,
             "asm": lambda c: jit.assembly(c.ir),
         }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.llvm.code import Code, Form, code, described, restored
+from graphc.backends.llvm.code import Code, Form, codes, described, restored
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Place, Use, place_of, shared_panels
 from graphc.expr import Buffer
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Image:
-    """A program without its addresses. ``constants`` are the tables that its graph does not hold."""
+    """A program without its addresses; ``constants`` are tables that its graph does not hold."""
 
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
@@ -60,15 +60,15 @@ def _value(node: Node) -> Array:
     return array
 
 
-def image(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> Image:
+def image_of(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> Image:
     """The image of a program, given the forms of its kernels and the `leaves` of its graph."""
-    codes = {form.key: code(form) for form in forms}
-    known = [codes[form.key] for form in forms]
+    known_by_key = codes(forms)
+    known = [known_by_key[form.key] for form in forms]
     uses = [_use(form, c) for form, c in zip(forms, known, strict=True)]
     panels = shared_panels(uses)
     homes, constants = _homes(program, held)
     slots: dict[Slot, int] = {}
-    number = {key: n for n, key in enumerate(codes)}
+    number = {key: n for n, key in enumerate(known_by_key)}
     steps = []
     for k, (form, use) in enumerate(zip(forms, uses, strict=True)):
         top = program.plan.arena_bytes
@@ -84,7 +84,7 @@ def image(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> Ima
     return Image(
         tuple(b.type for b in program.inputs),
         tuple(b.type for b in program.outputs),
-        tuple(codes.values()),
+        tuple(known_by_key.values()),
         tuple(steps),
         tuple(slots),
         program.plan.arena_bytes + panels.size,

@@ -41,7 +41,7 @@ def _parse(text: str, machine: Machine) -> Any:
     """The module with the machine's layout; `CompilerBug` if LLVM refuses the text."""
     generator = target_machine(machine)
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(text, llvm.create_context())
         module.triple, module.data_layout = machine.triple, str(generator.target_data)
         module.verify()
     except RuntimeError as error:
@@ -79,7 +79,29 @@ def object_code(text: str, pipeline: str = "short", machine: Machine | None = No
     Raises `CompilerBug` if LLVM cannot read the text.
     """
     module, generator = _prepare(text, machine, pipeline)
-    return bytes(generator.emit_object(module))
+    message = ctypes.c_char_p()
+    memory = _generator()(generator, module, 1, ctypes.byref(message))
+    if not memory:
+        raise CompilerBug(f"LLVM generates no code: {message.value!r}")
+    library = llvm.ffi.lib
+    try:
+        start, size = library.LLVMPY_GetBufferStart(memory), library.LLVMPY_GetBufferSize(memory)
+        return ctypes.string_at(start, size)
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+@functools.cache
+def _generator() -> Any:
+    """LLVM's code generation without llvmlite's lock, which lets one thread at a time into LLVM.
+
+    LLVM itself only asks that threads share no context and no generator, and they do not. The rest
+    is quick, and goes through the lock.
+    """
+    locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    free = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    free.argtypes, free.restype = locked.argtypes, locked.restype
+    return free
 
 
 def assembly(text: str, pipeline: str = "short", machine: Machine | None = None) -> str:

@@ -89,7 +89,8 @@ class Machine:
     def fingerprint(self) -> str:
         """All that machine code depends on beside the IR: part of every cache key."""
         version = ".".join(str(part) for part in llvm.llvm_version_info)
-        return f"llvm {version} | {self.triple} | {self.cpu} | {self.features}"
+        caches = f"last cache {self.last_cache}"
+        return f"llvm {version} | {self.triple} | {self.cpu} | {self.features} | {caches}"
 
 
 @functools.cache

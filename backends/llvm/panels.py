@@ -1,9 +1,9 @@
 """Panels that several kernels fill alike are filled once.
 
-Comes in: the kernels of a program, in order, and how each fills its scratch. Goes out: where each kernel's scratch lies,
-and which of its phases need not run. A separate step because it looks across kernels: every time
-step of a recurrent network multiplies by the same weights, and copying these into panels costs as
-much as multiplying 32 rows by them.
+Comes in: the kernels of a program, in order, and how each fills its scratch. Goes out: where each
+kernel's scratch lies, and which of its phases need not run. A separate step because it looks across
+kernels: every time step of a recurrent network multiplies by the same weights, and copying these
+into panels costs as much as multiplying 32 rows by them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ Place = tuple[Buffer, int]
 
 Slot = tuple[int, int]
 """The number of a kernel, and of one of its slots."""
+
+Key = tuple[object, ...]
+"""The text of loops that fill a panel, its type, and the memory they read."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,15 @@ def shared_panels(kernels: Sequence[Use]) -> Panels:
     A kernel finds its panels filled when an earlier one filled them by equal loops from the same
     memory, and nothing wrote to that memory since.
     """
-    filled: dict[tuple[object, ...], Slot] = {}
-    read_by: dict[Buffer, list[tuple[object, ...]]] = {}
+    filled: dict[Key, Slot] = {}
+    read_by: dict[Buffer, list[Key]] = {}
     twin: dict[Slot, Slot] = {}
     needless: set[tuple[int, int]] = set()
     for number, kernel in enumerate(kernels):
         twin.update({slot: slot for slot in _scratch(number, kernel)})
         for filling in kernel.fillings:
             sources = [_memory(kernel.places[k]) for k in filling.sources]
-            key = (filling.text, kernel.places[filling.scratch], *sources)
+            key: Key = (filling.text, kernel.places[filling.scratch], *sources)
             slot = (number, filling.scratch)
             twin[slot] = filled.setdefault(key, slot)
             for memory, _ in sources:
@@ -125,7 +128,7 @@ def _form(kernel: Kernel) -> tuple[int, ...]:
 
 
 def _operands(kernel: Kernel) -> set[Buffer]:
-    sums = (e for s in kernel.stores for e in walk(s.value) if isinstance(e, Reduce))
+    sums = (e for e in walk(*(s.value for s in kernel.stores)) if isinstance(e, Reduce))
     return {x.buffer for e in sums for x in walk(e.body) if isinstance(x, Load)}
 
 

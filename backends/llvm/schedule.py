@@ -8,12 +8,15 @@ exists.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from graphc.backends.llvm.edges import without_edges
 from graphc.backends.llvm.interchange import interchanged
 from graphc.backends.llvm.machine import Machine
+from graphc.backends.llvm.partials import across, in_blocks
 from graphc.backends.llvm.streaming import streamed
 from graphc.backends.llvm.strided import STEPS
 from graphc.backends.llvm.tile_loops import tiled
@@ -52,8 +55,7 @@ def _phases(
     the rest. ``uses`` are the kernels that one copy of an operand serves (`panels`).
     """
     kernel = rebased(collapse(flatten(kernel)))
-    seen = {b: (uses or {}).get(b.base or b if isinstance(b, View) else b, 1) for b in kernel.read}
-    tiles = tiled(kernel, machine, seen)
+    tiles = tiled(kernel, machine, served(kernel, uses or {}))
     if tiles is not None:
         return tiles
     pair = transposed(kernel)
@@ -64,11 +66,23 @@ def _phases(
     if parts:
         return tuple(s for p in parts for s in nest(p.kernel, None, {p.lane: "vector"}))
     lanes = vector_index(kernel)
+    if across(kernel):
+        return in_blocks(kernel, lanes)
+    return tuple(s for part in without_edges(kernel, lanes) for s in _in_lanes(*part))
+
+
+def _in_lanes(kernel: Kernel, lanes: Iter | None) -> tuple[Statement, ...]:
+    """The loops of a kernel with ``lanes`` innermost."""
     outer = [i for i in kernel.iters if i is not lanes]
     if lanes in kernel.iters:
         outer.append(lanes)
     kinds = {} if lanes is None else {lanes: "vector"}
     return nest(kernel, outer, kinds)
+
+
+def served(kernel: Kernel, uses: Mapping[Buffer, int]) -> dict[Buffer, int]:
+    """How many kernels one copy of each operand serves, by the buffers that a flat kernel names."""
+    return {b: uses.get(b.base or b if isinstance(b, View) else b, 1) for b in kernel.read}
 
 
 # One offset per access ----------------------------------------------------------------------------
@@ -167,8 +181,9 @@ def collapse(kernel: Kernel) -> Kernel:
     done = False
     while not done:
         done = True
+        used = {offset for _, offset in offsets(kernel)}.union(_bare_indices(kernel))
         for sequence in (kernel.iters, *(s.iters for s in kernel.stages)):
-            pairs = (p for p in pairwise(sequence) if _move_together(kernel, *p))
+            pairs = (p for p in pairwise(sequence) if _move_together(used, *p))
             pair = next(pairs, None)
             if pair is not None:
                 kernel, done = _merged(kernel, *pair), False
@@ -176,8 +191,7 @@ def collapse(kernel: Kernel) -> Kernel:
     return kernel
 
 
-def _move_together(kernel: Kernel, slow: Iter, fast: Iter) -> bool:
-    used = [offset for _, offset in offsets(kernel)] + _bare_indices(kernel)
+def _move_together(used: Iterable[Expr], slow: Iter, fast: Iter) -> bool:
     for offset in used:
         a, b = stride(offset, slow), stride(offset, fast)
         if a is None or b is None or a != b * fast.extent:
@@ -257,18 +271,25 @@ def _reduced(kernel: Kernel) -> Iterable[Iter]:
                 yield from e.iters
 
 
+def _elements(offset: Expr) -> int:
+    """How many elements an access touches, at most: of loops that do not move it there is one."""
+    return math.prod(max(e.extent, 1) for e in walk(offset) if isinstance(e, Iter))
+
+
 def _score(kernel: Kernel, iterator: Iter) -> float:
     """How many accesses are contiguous along ``iterator``, less those that are not; short loops
-    count less.
+    count less, and so does what outer loops touch.
     """
     total = 0.0
-    for access, offset in offsets(kernel):
+    touched = [(access, offset, _elements(offset)) for access, offset in offsets(kernel)]
+    most = max((elements for _, _, elements in touched), default=1)
+    for access, offset, elements in touched:
         step = stride(offset, iterator)
-        weight = 2.0 if isinstance(access, Store) else 1.0
+        weight = (2.0 if isinstance(access, Store) else 1.0) * elements / most
         if step == 1:
             total += weight
         elif step is None:
             total -= weight
-        elif step:
-            total -= (0.5 if step in STEPS else 1.5) * weight
-    return total * min(1.0, iterator.extent / 8)
+        elif step and step not in STEPS:
+            total -= 1.5 * weight
+    return total * min(1.0, iterator.extent / 8) ** 2

@@ -32,6 +32,9 @@ def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement
         if isinstance(e, Load)
     }
 
+    stored = {s.buffer for s in statements(phases) if isinstance(s, Put)}
+    footprint = sum(b.type.bytes for b in read | stored if b.scope == "global")
+
     def marked(statement: Statement, inside: bool) -> Statement:
         if isinstance(statement, Loop):
             folds = any(isinstance(s, Accumulate) for s in statements((statement,)))
@@ -39,7 +42,7 @@ def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement
             return replace(statement, body=tuple(marked(s, vector) for s in statement.body))
         if not isinstance(statement, Put) or not inside or statement.combine:
             return statement
-        large = statement.buffer.type.bytes >= machine.last_cache
+        large = footprint >= machine.last_cache and statement.buffer.type.bytes >= 1 << 20
         fit = machine.vector_bytes == LINE and statement.buffer.type.dtype.bytes >= 4
         free = statement.buffer.scope == "global" and statement.buffer not in read
         return replace(statement, streamed=large and fit and free)

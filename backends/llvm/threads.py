@@ -28,6 +28,7 @@ import logging
 import os
 import signal
 import threading
+import time
 
 from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.machine import host
@@ -41,8 +42,20 @@ training loop. A sleeper costs more than it saves: on a 2-core guest matmul of 2
 GFLOP/s when workers slept after 2,000 pauses, and at 199 with this.
 """
 
+POLITE = 64
+"""Pauses after which a worker that spins offers its core to others: it then begins its next chunk
+with a whole time slice before it, and is less often stopped in the middle of one.
+"""
+
 PATIENCE = 2000
 """Pauses before a caller that waits for the last chunks yields its core."""
+
+TOLERANCE = 100_000
+RETREAT = 8
+"""A caller has been kept waiting when it waited longer than it worked, by this many nanoseconds:
+chunks are about equal, so a worker that has one has lost its core to another process, for a time
+slice of some milliseconds. Loops then run alone, for this many times the wait.
+"""
 
 MOST = (1 << 16) - 1
 """Chunks of a loop at most: a number that fits beside the others in a job's word."""
@@ -51,6 +64,7 @@ MOST = (1 << 16) - 1
 # and the condition variable have 128 bytes each, which is enough for every C library.
 FIELDS = {
     "word": 0, "done": 64, "function": 128, "context": 136, "count": 144, "chunk": 152, "busy": 192,
+    "alone_until": 200,
     "sleepers": 256, "stop": 260, "ready": 264, "mutex": 320, "condition": 448,
 }  # fmt: skip
 SIZE = 576
@@ -97,7 +111,7 @@ CLAIM
 finished:
   br label %idle
 idle:
-  %round = phi i32 [ 0, %finished ], [ %next, %spin ]
+  %round = phi i32 [ 0, %finished ], [ %next, %spun ]
   %told = load atomic i32, ptr %stop monotonic, align 4
   %quit = icmp ne i32 %told, 0
   br i1 %quit, label %exit, label %look
@@ -109,6 +123,13 @@ look:
 spin:
   PAUSE
   %next = add i32 %round, 1
+  %turn = urem i32 %next, POLITE
+  %others_turn = icmp eq i32 %turn, 0
+  br i1 %others_turn, label %give_way, label %spun
+give_way:
+  call i32 @sched_yield()
+  br label %spun
+spun:
   %patient = icmp slt i32 %next, SPIN
   br i1 %patient, label %idle, label %sleep
 sleep:
@@ -146,7 +167,12 @@ FIELDS
   %last = sub i64 %above, 1
   %chunks = sdiv i64 %last, %each
   %single = icmp sle i64 %chunks, 1
-  br i1 %single, label %alone, label %lock
+  br i1 %single, label %alone, label %several
+several:
+  %began = call i64 @graphc_now()
+  %retreat = load atomic i64, ptr %alone_until monotonic, align 8
+  %again = icmp sge i64 %began, %retreat
+  br i1 %again, label %lock, label %alone
 lock:
   %taken = cmpxchg ptr %busy, i32 0, i32 1 acquire monotonic
   %ours = extractvalue { i32, i1 } %taken, 1
@@ -178,20 +204,35 @@ finished:
   %expected = trunc i64 %chunks to i32
   br label %join
 join:
-  %round = phi i32 [ 0, %finished ], [ %next, %pause ], [ %next, %yield ]
+  %round = phi i32 [ 0, %finished ], [ %next, %pause ]
   %so_far = load atomic i32, ptr %done acquire, align 4
   %all = icmp eq i32 %so_far, %expected
-  %next = add i32 %round, 1
-  br i1 %all, label %leave, label %again
-again:
-  %patient = icmp ult i32 %next, PATIENCE
-  br i1 %patient, label %pause, label %yield
+  br i1 %all, label %leave, label %pause
 pause:
   PAUSE
-  br label %join
+  %next = add i32 %round, 1
+  %patient = icmp ult i32 %next, PATIENCE
+  br i1 %patient, label %join, label %late
+late:
+  %idle_since = call i64 @graphc_now()
+  br label %yield
 yield:
   call i32 @sched_yield()
-  br label %join
+  %by_now = load atomic i32, ptr %done acquire, align 4
+  %complete = icmp eq i32 %by_now, %expected
+  br i1 %complete, label %judge, label %yield
+judge:
+  %ended = call i64 @graphc_now()
+  %waited = sub i64 %ended, %idle_since
+  %worked = sub i64 %idle_since, %began
+  %excess = sub i64 %waited, %worked
+  %held = icmp sgt i64 %excess, TOLERANCE
+  br i1 %held, label %back_off, label %leave
+back_off:
+  %long = mul i64 %waited, RETREAT
+  %until = add i64 %ended, %long
+  store atomic i64 %until, ptr %alone_until monotonic, align 8
+  br label %leave
 leave:
   store atomic i32 0, ptr %busy release, align 4
   ret void
@@ -206,6 +247,18 @@ declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
+declare i32 @clock_gettime(i32, ptr)
+
+define internal i64 @graphc_now() nounwind {
+  %time = alloca [2 x i64]
+  call i32 @clock_gettime(i32 CLOCK, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest = getelementptr i64, ptr %time, i64 1
+  %nanoseconds = load i64, ptr %rest
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %nanoseconds
+  ret i64 %now
+}
 """
 
 
@@ -217,7 +270,10 @@ def source() -> str:
     worker = _WORKER.replace("CLAIM", _CLAIM.replace("TAKE", _TAKE_LAST))
     caller = _PARALLEL_FOR.replace("CLAIM", _CLAIM.replace("TAKE", _TAKE_FIRST))
     text = _DECLARATIONS + worker + caller
-    numbers = {"SPIN": SPIN, "PATIENCE": PATIENCE, "LEFT": MOST}
+    numbers = {
+        "SPIN": SPIN, "POLITE": POLITE, "PATIENCE": PATIENCE, "TOLERANCE": TOLERANCE, "RETREAT": RETREAT,
+        "CLOCK": time.CLOCK_MONOTONIC, "LEFT": MOST,
+    }  # fmt: skip
     for name, part in {"FIELDS": fields, "PAUSE": host().pause, **numbers}.items():
         text = text.replace(name, str(part))
     return text

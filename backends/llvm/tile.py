@@ -244,9 +244,11 @@ def _column_tile(
     crowded = row is not None and "first" not in packs and _crowd(_row_step(c, row), height) > WAYS
     total = 0.0
     for rows, h in _parts(extent_of(row), height):
-        for panels, v in _parts(-(-lane.extent // lanes), vectors):
+        for panels, v in _panels(lane.extent, lanes, vectors):
             per_k = _cycles(h, width * v) * (2 if crowded else 1)
-            store = _store_cycles(c, row, h, lane, lanes) * h * width * v
+            store = (
+                _store_cycles(c, (row, h), lane, lanes, jammed=column is not None) * h * width * v
+            )
             total += rows * panels * (c.depth * per_k + store + 20)
     return Tile("columns", c, *down, *across, lane, vectors, tiles * total + extra, tuple(packs))
 
@@ -257,7 +259,15 @@ def _parts(extent: int, size: int) -> list[tuple[int, int]]:
     return [(n, s) for n, s in ((count, size), (1, rest)) if n and s]
 
 
-def _cycles(height: int, vectors: int) -> float:
+def _panels(extent: int, lanes: int, vectors: int) -> list[tuple[int, float]]:
+    """(count, vectors): whole panels, then the rest, one vector at a time; a short one is quick."""
+    whole, rest = divmod(extent, lanes * vectors)
+    quick = 0.5 if rest <= lanes // 2 else 1.0
+    found: list[tuple[int, float]] = [(whole, vectors), (-(-rest // lanes), quick)]
+    return [(n, v) for n, v in found if n]
+
+
+def _cycles(height: int, vectors: float) -> float:
     """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain; the loop.
     Of tiles that are alike in this the one with fewer rows stalls less.
     """
@@ -290,15 +300,59 @@ def _far_cycles(c: Contraction, operand: Load, index: Iter | None, vectors: int)
     return 3.0 if step < 2 * PAGE or c.depth < 256 else 20.0
 
 
-def _store_cycles(c: Contraction, row: Iter | None, height: int, lane: Iter, lanes: int) -> float:
-    """Cycles for each vector: lanes are scattered one by one, rows may crowd each other out."""
+def turned(tile: Tile) -> list[int]:
+    """The stores that are contiguous along the rows rather than the lanes: the finished tile is
+    turned on the way.
+    """
+    if tile.row is None or tile.column is not None:
+        return []
+    places = [s.index[0] for s in tile.contraction.kernel.stores]
+    return [n for n, place in enumerate(places) if _turns(place, tile.row, tile.lane)]
+
+
+def _turns(place: Expr, row: Iter, lane: Iter) -> bool:
+    return stride(place, row) == 1 and stride(place, lane) not in (0, 1, None)
+
+
+def _store_cycles(
+    c: Contraction, down: tuple[Iter | None, int], lane: Iter, lanes: int, *, jammed: bool
+) -> float:
+    """Cycles for each vector; rows may crowd each other out of the cache."""
+    row, height = down
     total = 0.0
     for store in c.kernel.stores:
         place, size = store.index[0], store.buffer.type.dtype.bytes
         apart = abs(stride(place, row) or 0) * size if row is not None else 0
         crowded = _crowd(apart, height) > WAYS - 2
-        total += (4.0 if crowded else 1.5) if stride(place, lane) == 1 else 10.0 * lanes
+        step = stride(place, lane)
+        if step == 1:
+            total += 4.0 if crowded else 1.5
+        elif row is not None and not jammed and _turns(place, row, lane):
+            total += 1.5 + 8.0 * lanes / min(height, lanes)
+        else:
+            total += _scatter_cycles(step, size, lanes)
+        for load in _loads_beside(store.value):
+            step = stride(load.index[0], lane)
+            total += 0.5 if step in (0, 1) else _scatter_cycles(step, load.dtype.bytes, lanes)
     return total
+
+
+def _scatter_cycles(step: int | None, size: int, lanes: int) -> float:
+    """Lanes that are read or written one by one; they too may crowd each other out."""
+    crowded = step is None or _crowd(abs(step) * size, lanes) >= WAYS
+    return (10.0 if crowded else 3.0) * lanes
+
+
+def _loads_beside(value: Expr) -> list[Load]:
+    """What a store reads beside the sum."""
+    found, stack = [], [value]
+    while stack:
+        e = stack.pop()
+        if isinstance(e, Load):
+            found.append(e)
+        elif not isinstance(e, Reduce):
+            stack.extend(e.children)
+    return found
 
 
 def _inner_tiles(c: Contraction, lanes: int, registers: int) -> Iterator[Tile]:

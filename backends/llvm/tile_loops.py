@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from graphc.backends.llvm.machine import Machine
-from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, choose, extent_of, find
+from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, choose, extent_of, find, turned
 from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Substitution, apply, substitute
 from graphc.kernels.kernel import Kernel, Store
 from graphc.loops.ir import Accumulate, Alloc, Local, Put, Statement
@@ -26,6 +27,8 @@ WIDTH = 1024
 
 Place = dict[Expr, Expr]
 """What stands for indices of the kernel at one place of a tile."""
+Spot = tuple[Buffer, Expr]
+"""A buffer and an offset into it."""
 
 
 def tiled(
@@ -70,7 +73,9 @@ class Parts:
     def kinds(self) -> list[Part]:
         """The whole ones, then the rest, where there are any."""
         number: Expr = self.block if self.block.extent > 1 else Lit(0, INT64)
-        rest = Part(Lit(self.count, INT64), _number(self.count * self.size), self.extent % self.size)
+        rest = Part(
+            Lit(self.count, INT64), _number(self.count * self.size), self.extent % self.size
+        )
         whole = Part(number, number * self.size, self.size)
         return [part for part, some in ((whole, self.count), (rest, rest.size)) if some]
 
@@ -162,19 +167,28 @@ class _Tiled:
         self.across = parts(extent_of(tile.column), tile.width)
 
     def outer(self) -> list[Iter]:
-        """The indices that are neither jammed nor in the lanes."""
-        tile = self.tile
-        return [i for i in self.c.kernel.iters if i not in (tile.row, tile.column, tile.lane)]
+        """The indices that are neither jammed nor in the lanes; batches first, as nothing is read
+        in two of them.
+        """
+        tile, batch = self.tile, self.c.batch
+        found = [i for i in self.c.kernel.iters if i not in (tile.row, tile.column, tile.lane)]
+        return sorted(found, key=lambda i: i not in batch)
 
     def phases(self) -> tuple[Statement, ...]:
         raise NotImplementedError
 
     def micro(
-        self, nest: Nest, places: list[list[Place]], first: Sequence[Expr], second: Sequence[Expr]
+        self,
+        nest: Nest,
+        places: list[list[Place]],
+        first: Sequence[Expr],
+        second: Sequence[Expr],
+        aside: Mapping[int, Callable[[int], Spot]] = MappingProxyType({}),
     ) -> None:
         """Accumulators for every row and column, the inner loops, then what becomes of the sums.
 
-        ``first`` holds the operand of each row, ``second`` that of each column.
+        ``first`` holds the operand of each row, ``second`` that of each column; ``aside`` says of
+        some stores where the value of a row goes for now.
         """
         c, depth = self.c, nest.depth_now
         zero = identity("add", c.total.dtype)
@@ -187,9 +201,9 @@ class _Tiled:
             for other, total in zip(seconds, line, strict=True):
                 nest.append(Accumulate(total, "add", _product(c, factor, other)))
         nest.close(inside - depth)
-        for line, totals in zip(places, sums, strict=True):
-            for place, total in zip(line, totals, strict=True):
-                finish(nest, c, place, total)
+        for number, line in enumerate(sums):
+            for place, total in zip(places[number], line, strict=True):
+                finish(nest, c, place, total, {n: kept(number) for n, kept in aside.items()})
 
     def open_inner(self, nest: Nest) -> None:
         """The loops of the sum."""
@@ -244,9 +258,32 @@ class _Columns(_Tiled):
         places = [[self.place(r, s, along.start + lane) for s in columns] for r in rows]
         first = [self.read("first", line[0], down, _number(r)) for r, line in enumerate(places)]
         second = [self.read("second", place, along, lane) for place in places[0]]
+        kept = {n: self.buffer_like(n, down.size * along.size) for n in turned(self.tile)}
+        for buffer in kept.values():
+            nest.append(Alloc(buffer))
         nest.open(lane, "vector", self.lanes)
-        self.micro(nest, places, first, second)
+        aside = {n: partial(_spot, buffer, along.size, lane) for n, buffer in kept.items()}
+        self.micro(nest, places, first, second, aside)
         nest.close()
+        for n, buffer in kept.items():
+            self.turn(nest, n, buffer, along, down, across)
+
+    def buffer_like(self, store: int, size: int) -> Buffer:
+        """Room for the values of a store, beside the tile."""
+        dtype = list(self.c.kernel.stores)[store].buffer.type.dtype
+        return Buffer(TensorType(dtype, (size,)), "row")
+
+    def turn(
+        self, nest: Nest, store: int, kept: Buffer, along: Part, down: Part, across: Part
+    ) -> None:
+        """The copy of values kept aside, row by row, to where they lie column by column."""
+        target, row, lane = list(self.c.kernel.stores)[store], Iter(down.size), Iter(along.size)
+        nest.open(row, "vector")
+        nest.open(lane, "vector")
+        place = self.place(down.start + row, across.start, along.start + lane)
+        value = Load(kept, (row * along.size + lane,))
+        nest.append(Put(target.buffer, (_at(target.index[0], place),), value))
+        nest.close(2)
 
     def read(self, name: str, place: Place, part: Part, within: Expr) -> Expr:
         """An operand at a place: in its panels if it has any."""
@@ -299,7 +336,7 @@ class _Streamed(_Tiled):
         c, zero = self.c, identity("add", self.c.total.dtype)
         sums = Buffer(TensorType(c.total.dtype, (self.tile.height * along.size,)), "row")
         nest.append(Alloc(sums))
-        for place, at in self.sweep(nest, along):
+        for _, at in self.sweep(nest, along):
             nest.append(Put(sums, at, zero))
         *outer, last = c.total.iters
         for iterator in outer:
@@ -354,8 +391,18 @@ def _at(e: Expr, place: Place) -> Expr:
     return substitute(e, lambda part: place.get(part) if isinstance(part, Iter) else None)
 
 
-def finish(nest: Nest, c: Contraction, place: Place, total: Local) -> None:
-    """Apply the kernel's stores to one finished sum."""
+def _spot(buffer: Buffer, width: int, lane: Iter, row: int) -> Spot:
+    return buffer, lane + row * width
+
+
+def finish(
+    nest: Nest,
+    c: Contraction,
+    place: Place,
+    total: Local,
+    aside: Mapping[int, Spot] = MappingProxyType({}),
+) -> None:
+    """Apply the kernel's stores to one finished sum; those in ``aside`` go elsewhere for now."""
 
     def replaced(part: Expr) -> Expr | None:
         if part is c.total:
@@ -365,5 +412,6 @@ def finish(nest: Nest, c: Contraction, place: Place, total: Local) -> None:
     stores: list[Store] = list(c.kernel.stores)
     change = Substitution(replaced)
     values = nest.settled(stores, nest.values([change(s.value) for s in stores]))
-    for store, value in zip(stores, values, strict=True):
-        nest.append(Put(store.buffer, (change(store.index[0]),), value))
+    for number, (store, value) in enumerate(zip(stores, values, strict=True)):
+        buffer, offset = aside.get(number) or (store.buffer, change(store.index[0]))
+        nest.append(Put(buffer, (offset,), value))

@@ -25,7 +25,7 @@ from graphc.kernels.kernel import Refusal
 from graphc.kernels.place import Places, places
 from graphc.kernels.trace import DEEP, Tracer, flatten, iterators, loads, unflatten
 from graphc.scalars import SCALARS
-from graphc.types import INT64
+from graphc.types import FLOAT16, INT64
 
 MEMBERS = 64
 """Nodes in one kernel at most: bounds registers and compile time."""
@@ -38,6 +38,8 @@ SMALL = 16
 TURN = 8
 """What a free node counts towards `DEEP`: reshapes and transposes in turn double an index each.
 """
+ROW = 16 << 10
+"""Bytes of sums over all rows that a kernel keeps beside the row that it works on."""
 FEW_ROWS, LARGE = 8, 1 << 16
 """A space this large with fewer rows than this is not reduced by rows: threads would idle."""
 
@@ -70,9 +72,11 @@ class Group:
         self.index = index or iterators(shape)
         self.outer = tuple(a for a in range(len(shape)) if a not in inner)
         self.full_offset = flatten(self.index, shape)
-        self.outer_offset = flatten(
-            [self.index[a] for a in self.outer], [shape[a] for a in self.outer]
-        )
+        self.outer_offset = self.offset_along(self.outer)
+
+    def offset_along(self, axes: tuple[int, ...]) -> Expr:
+        """The row-major offset in the space of some axes only."""
+        return flatten([self.index[a] for a in axes], [self.shape[a] for a in axes])
 
     @property
     def unrolled(self) -> tuple[int, ...]:
@@ -106,12 +110,18 @@ class Group:
         """Whether the outer space is too small to be worth sharing while the whole is large."""
         return self.outer_size < FEW_ROWS and self.size > LARGE
 
+    def is_across(self, member: Node) -> bool:
+        """Whether a member is a reduction over the outer indices, complete after the last one."""
+        return member.op.kind == "reduce" and self.inner != member.op.reduced
+
     def is_outer(self, member: Node) -> bool:
         """Whether a member has one value per outer point rather than per inner point."""
         return member.op.kind == "reduce" or self.stages[member] % 2 == 1
 
     def offset(self, member: Node) -> Expr:
         """The row-major offset at which the kernel computes a member."""
+        if self.is_across(member):
+            return self.offset_along(self.inner)
         return self.outer_offset if self.is_outer(member) else self.full_offset
 
     def index_of(self, member: Node) -> tuple[Expr, ...]:
@@ -272,6 +282,8 @@ class _Fuser:
             return "the kernel computes several elements at once"
         if math.prod(shape) != group.size:
             return f"reduces {math.prod(shape)} elements, the kernel runs over {group.size}"
+        if group.inner and (group.shape, group.outer) == (shape, axes):
+            return self.across(node, group)
         if group.inner and (group.shape, group.inner) != (shape, axes):
             return f"reduces axes {axes} of {shape}, the kernel axes {group.inner} of {group.shape}"
         trial = Group(group.number, group.kind, shape, axes)
@@ -284,6 +296,13 @@ class _Fuser:
             group.respace(shape, axes)
             return stage + stage % 2
         return stage
+
+    def across(self, node: Node, group: Group) -> int | str:
+        """The stage of a reduction over the outer indices, as the sum of a gradient over all rows."""
+        if node.dtype == FLOAT16 or group.inner_size * node.dtype.bytes > ROW:
+            return f"{group.inner_size} sums of {node.dtype} are too many to keep in a cache"
+        stage = self.first_stage(reduction_body(self.tracer, node, group), group)
+        return stage if isinstance(stage, str) else stage + stage % 2
 
     def stage(self, node: Node, group: Group, offset: Expr, *, outer: bool) -> int | str:
         expr = self.tracer.definition(node, unflatten(offset, node.type.static_shape))
@@ -301,6 +320,8 @@ class _Fuser:
             producer = self.owner[load.buffer]
             if producer not in group.stages:
                 continue
+            if group.is_across(producer):
+                return f"{producer.name or producer.op.name} is complete after the last row only"
             if flatten(load.index, producer.type.static_shape) != group.offset(producer):
                 return f"reads {producer.name or producer.op.name} at another index"
             first = max(first, group.stages[producer] + (producer.op.kind == "reduce"))
@@ -309,10 +330,10 @@ class _Fuser:
 
 def reduction_body(tracer: Tracer, node: Node, group: Group) -> Expr:
     """What a reduction adds up at one point of the group's space."""
-    expr = tracer.definition(node, unflatten(group.outer_offset, node.type.static_shape))
+    expr = tracer.definition(node, group.index_of(node))
     if not isinstance(expr, Reduce):
         return expr
-    places = [group.index[a] for a in sorted(group.inner)]
+    places = [group.index[a] for a in sorted(node.op.reduced)]
     new = dict(zip(expr.iters, places, strict=True))
     return substitute(expr.body, lambda e: new.get(e))  # type: ignore[call-overload]
 

@@ -16,6 +16,7 @@ from graphc.expr import (
     Buffer,
     Expr,
     Iter,
+    Lit,
     Load,
     Reduce,
     Sharing,
@@ -33,7 +34,7 @@ from graphc.kernels.place import relocated
 from graphc.kernels.trace import iterators, loads
 from graphc.kernels.update import update_in_place
 from graphc.ops.copy import Copy
-from graphc.scalars import SCALARS
+from graphc.scalars import SCALARS, identity_of
 from graphc.site import serving
 from graphc.types import FLOAT16, FLOAT32, TensorType
 
@@ -190,11 +191,25 @@ class _Writer:
             for number, stores in sorted(self.stores.items())
         )
         outer = _iters(group.index[a] for a in group.outer)
-        return [Kernel(outer, stages, tuple(group.stages))] if stages else []  # nothing is read
+        starts = [self.start(n) for n in group.stages if group.is_across(n) and n in self.stored]
+        kernel = Kernel(outer, stages, tuple(group.stages))
+        return [*starts, kernel] if stages else []  # nothing is read
+
+    def start(self, node: Node) -> Kernel:
+        """What a reduction over the outer indices begins with."""
+        index = iterators(node.type.static_shape)
+        value = Lit(identity_of(SCALARS[node.op.combine], node.dtype), node.dtype)
+        stage = Stage((), (Store(self.memory(node), index, value),))
+        return Kernel(_iters(index), (stage,), (node,))
 
     def write(self, node: Node) -> None:
         """Emit the stores of one member: its accumulation, and its memory."""
         stage, value = self.group.stages[node], self.final[node]
+        if self.group.is_across(node):
+            if node in self.stored:
+                place = self.group.index_of(node)
+                self.put(stage, Store(self.memory(node), place, value, node.op.combine))
+            return
         if node.op.kind == "reduce":
             row = self.row(node)
             self.put(stage, Store(row, (), cast(value, row.type.dtype), node.op.combine))

@@ -55,7 +55,7 @@ def places(
     owner = {b: n for n, b in tracer.buffers.items()}
     fixed = outputs | new
     wholes = [y for y in order if y in real and y not in new and _is_whole(y)]
-    for y in sorted(reversed(wholes), key=lambda y: -math.prod(y.type.static_shape)):
+    for y in sorted(wholes[::-1], key=lambda y: -math.prod(y.type.static_shape)):
         view = None if y in found.of or y in fixed else _view(y, found, tracer, owner)
         if view is not None:
             found.of[y], found.rest[y] = view, ()

@@ -21,10 +21,15 @@ from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Reduce, cast
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.convolution import window_count
 from graphc.ops.guards import divisible, guarded, promised, within
+from graphc.ops.movement import reshape
 from graphc.ops.reduction import static, total
+from graphc.ops.selection import crop
 from graphc.scalars import SCALARS, Scalar, identity_of
-from graphc.types import BOOL, INT64, TensorType, dtype
+from graphc.types import BOOL, INT32, INT64, TensorType, dtype
 from graphc.types import Scalar as Number
+
+MOST = 16
+"""Elements that a kernel writes out at most, instead of looping over them."""
 
 Ints = tuple[int, ...]
 Key = tuple[Any, ...]
@@ -134,10 +139,9 @@ class Window(Op):
         return np.array(y, x.dtype)
 
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
-        spread = WindowSpread(self.over, x.shape[x.type.rank - self.over.rank :])
         if self.function is SCALARS["add"]:
-            return (spread(g),)
-        return (spread(g, WindowArg(self.over)(x, y)),)
+            return (spread(self.over, x.shape, g),)
+        return (spread(self.over, x.shape, g, WindowArg(self.over)(x, y)),)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         lead, window = _split(index, self.over)
@@ -155,7 +159,7 @@ class Window(Op):
 
 @dataclass(frozen=True)
 class WindowArg(Op):
-    """The place (int64, row-major in the window) of the first element of x that is y; nan is nan.
+    """The place (int32, row-major in the window) of the first element of x that is y; nan is nan.
 
     y holds the extreme of each window of x. A window that sees no element has its last place.
     """
@@ -169,11 +173,11 @@ class WindowArg(Op):
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         _check(self, y.shape, self.over.points(x.shape))
-        return y.with_dtype(INT64)
+        return y.with_dtype(INT32)
 
     def eval(self, x: Array, y: Array) -> Array:
         padded, inside = self.over.padded(x, 0), self.over.padded(np.ones(x.shape, bool), False)
-        found = np.full(y.shape, self.over.count - 1, np.int64)
+        found = np.full(y.shape, self.over.count - 1, np.int32)
         for flat, tap in reversed([*self.over.taps(y.shape)]):
             value = padded[tap]
             found[inside[tap] & ((value == y) | (value != value))] = flat
@@ -187,7 +191,8 @@ class WindowArg(Op):
         hit: Expr = Apply("equal", (value, y(*index)), BOOL)
         if x.type.dtype.is_float:
             hit = Apply("logical_or", (hit, Apply("isnan", (value,), BOOL)), BOOL)
-        number = Apply("where", (hit, self.over.number(tap), Lit(last, INT64)), INT64)
+        place_in_window = cast(self.over.number(tap), INT32)
+        number = Apply("where", (hit, place_in_window, Lit(last, INT32)), INT32)
         return Reduce("minimum", tap, guarded(_inside(place, x.type), number, last))
 
     def cost(self, y: TensorType, *xs: TensorType) -> Size:
@@ -216,8 +221,7 @@ class WindowPick(Op):
         return picked
 
     def grad(self, g: Node, y: Node, x: Node, arg: Node) -> tuple[Node | None, ...]:
-        spread = WindowSpread(self.over, x.shape[x.type.rank - self.over.rank :])
-        return spread(g, arg), None
+        return spread(self.over, x.shape, g, arg), None
 
     def at(self, index: tuple[Expr, ...], x: Read, arg: Read) -> Expr:
         lead, window = _split(index, self.over)
@@ -230,12 +234,26 @@ class WindowPick(Op):
         return guarded(_inside(place, x.type), x(*lead, *_kept(place, x.type)), 0)
 
 
+def spread(over: Windows, shape: tuple[Size, ...], g: Node, *arg: Node) -> Node:
+    """`WindowSpread` as a tensor of ``shape``."""
+    lead = len(shape) - over.rank
+    dealt = WindowSpread(over, shape[lead:])(g, *arg)
+    counts = (_parts(extent, step) for extent, step in zip(shape[lead:], over.strides, strict=True))
+    sizes = (count * step for count, step in zip(counts, over.strides, strict=True))
+    return crop(reshape(dealt, (*shape[:lead], *sizes)), (0,) * len(shape), shape)
+
+
+def _parts(extent: Size, step: int) -> Size:
+    return (extent + step - 1) // step
+
+
 @dataclass(frozen=True)
 class WindowSpread(Op):
     """The adjoint of a sum of windows (of g alone) or of `WindowPick` (of g and arg).
 
-    g [..., *P] gives [..., *shape]: each element gets the sum over the windows that cover it (and
-    name it).
+    g [..., *P] gives the sum, for each element of ``shape``, over the windows that cover it (and
+    name it). Neighbours see different places of the windows, but those ``strides`` apart see the
+    same; so element i*stride + r stands at [..., i, r], for each axis, with zeros behind the last.
     """
 
     kind: ClassVar[str] = "compute"
@@ -246,41 +264,62 @@ class WindowSpread(Op):
     def name(self) -> str:
         return "window_spread"
 
+    @property
+    def unrolled(self) -> tuple[int, ...]:
+        if math.prod(self.over.strides) > MOST:
+            return ()
+        return tuple(range(1 - 2 * self.over.rank, 0, 2))
+
     def infer(self, g: TensorType, *arg: TensorType) -> TensorType:
-        shape = (*g.shape[: g.rank - self.over.rank], *self.shape)
-        _check(self, g.shape, self.over.points(shape))
+        lead = g.shape[: g.rank - self.over.rank]
+        _check(self, g.shape, self.over.points((*lead, *self.shape)))
         if arg:
             _check(self, g.shape, arg[0].shape)
-        return g.with_shape(shape)
+        axes = zip(self.shape, self.over.strides, strict=True)
+        return g.with_shape((*lead, *(n for axis in axes for n in (_parts(*axis), axis[1]))))
 
     def eval(self, g: Array, *arg: Array) -> Array:
         wide = np.float32 if g.dtype == np.float16 else g.dtype
         shape = (*g.shape[: g.ndim - self.over.rank], *static(self.shape))
-        spread = self.over.padded(np.zeros(shape, wide), 0)
+        found = self.over.padded(np.zeros(shape, wide), 0)
         for flat, tap in self.over.taps(g.shape):
-            spread[tap] += np.where(arg[0] == flat, g, np.zeros((), g.dtype)) if arg else g
-        return self.over.cropped(spread).astype(g.dtype, copy=False)
+            found[tap] += np.where(arg[0] == flat, g, np.zeros((), g.dtype)) if arg else g
+        found = self.over.cropped(found).astype(g.dtype, copy=False)
+        dealt = self.infer(*(TensorType(dtype(a.dtype), a.shape) for a in (g, *arg))).static_shape
+        behind = [
+            (0, -n % step) for n, step in zip(static(self.shape), self.over.strides, strict=True)
+        ]
+        around = [(0, 0)] * (g.ndim - self.over.rank) + behind
+        return np.pad(found, around).reshape(dealt)
 
     def grad(self, g: Node, y: Node, x: Node, *arg: Node) -> tuple[Node | None, ...]:
+        lead = x.type.rank - self.over.rank
+        sizes = tuple(a * b for a, b in zip(g.shape[lead::2], g.shape[lead + 1 :: 2], strict=True))
+        shape = (*g.shape[:lead], *self.shape)
+        whole = crop(reshape(g, (*g.shape[:lead], *sizes)), (0,) * len(shape), shape)
         if arg:
-            return WindowPick(self.over)(g, *arg), None
-        return (Window(SCALARS["add"], self.over)(g),)
+            return WindowPick(self.over)(whole, *arg), None
+        return (Window(SCALARS["add"], self.over)(whole),)
 
     def at(self, index: tuple[Expr, ...], g: Read, *arg: Read) -> Expr:
-        lead, element = _split(index, self.over)
+        lead, rest = index[: -2 * self.over.rank], index[-2 * self.over.rank :]
         iters: list[Iter] = []
         guards: list[Expr] = []
         window: list[Expr] = []
         tap: list[Expr] = []
-        for axis, (place, low) in enumerate(zip(element, self.over.low, strict=True)):
+        axes = zip(rest[::2], rest[1::2], self.over.strides, self.over.low, strict=True)
+        for axis, (part, remainder, step, low) in enumerate(axes):
+            place = part * step + remainder
             p, k, needed = self._cover(axis, place + low, iters)
+            guards += within(place, static(self.shape)[axis])
             guards += (*needed, *within(p, g.type.static_shape[len(lead) + axis]))
             window.append(p)
             tap.append(k)
         seen = _kept(tuple(window), g.type)
         value = g(*lead, *seen)
         if arg:
-            named = Apply("equal", (arg[0](*lead, *seen), self.over.number(tuple(tap))), BOOL)
+            number = cast(self.over.number(tuple(tap)), arg[0].type.dtype)
+            named = Apply("equal", (arg[0](*lead, *seen), number), BOOL)
             value = Apply("where", (named, value, Lit(0, value.dtype)), value.dtype)
         return total(tuple(iters), guarded(guards, value, 0))
 

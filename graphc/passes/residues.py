@@ -89,7 +89,9 @@ def _by_remainders(node: Node) -> Node | None:
         return None
     shape = g.type.static_shape
     low = [max(0, *(-t.first for t in axis)) for axis in seen]
-    high = [max(0, *(t.last + 1 - n for t in axis)) for axis, n in zip(seen, shape[3:], strict=True)]
+    high = [
+        max(0, *(t.last + 1 - n for t in axis)) for axis, n in zip(seen, shape[3:], strict=True)
+    ]
     image = pad(g, (0, 0, 0, *low), (0, 0, 0, *high))
     parts = [_part(node, image, low, combination) for combination in product(*axes)]
     dealt = Interleave(tuple(map(len, axes)))(*parts)

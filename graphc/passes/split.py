@@ -1,7 +1,7 @@
 """Splitting reductions: one long fold becomes a fold of folds, so that there is work for many.
 
 Comes in: a graph with static sizes. Goes out: a graph in which a large tensor folded to few
-elements is folded to some dozens of parts first. A separate pass, called before lowering by
+elements is folded to some dozens of parts first, and so is the sum of a filter's gradient. A separate pass, called before lowering by
 backends that work in parallel, because it adds operations and changes the order of sums.
 """
 
@@ -11,8 +11,9 @@ import math
 from typing import Any
 
 from graphc.graph import Graph, Node
+from graphc.ops.convolution import Convolve
 from graphc.ops.elementwise import cast_to
-from graphc.ops.movement import reshape
+from graphc.ops.movement import reshape, transpose
 from graphc.ops.reduction import Fold, fold
 from graphc.rewrite import Ledger, Rule, by_hand, rewrite
 from graphc.types import FLOAT32
@@ -25,6 +26,11 @@ ENOUGH = 16
 
 PARTS = (16, 1024)
 """How many parts a fold is split into, at least and at most."""
+
+
+DEEP = 1 << 14
+"""Products per result of a convolution from which on it is worth splitting: eight rows of them
+fill half of a second-level cache."""
 
 
 @by_hand(
@@ -74,7 +80,31 @@ def _divisor(extent: int) -> int:
     return next((n for n in fitting if extent // n >= PARTS[0]), 0)
 
 
-SPLITTING: list[Rule] = [_split]
+@by_hand(
+    "split convolution", Convolve,
+    why="a sum over parts of the channels can be added up side by side, each part near its operands",
+    unsafe="rounding",
+)  # fmt: skip
+def _split_convolution(node: Node) -> Node | None:
+    x, w = node.inputs
+    batch, groups, channels, *sizes = x.type.static_shape
+    outs, *taps = w.type.static_shape[1:]
+    depth = math.prod(taps)
+    if depth <= DEEP or channels == 1 or 0 in node.shape or node.dtype.bits < 32:
+        return None
+    per_channel = depth // channels
+    parts = min(n for n in range(2, channels + 1) if channels % n == 0
+                and (channels // n * per_channel <= DEEP // 2 or n == channels))  # fmt: skip
+    each = channels // parts
+    images = reshape(x, (batch, groups * parts, each, *sizes))
+    cut = reshape(w, (groups, outs, parts, each, *taps[1:]))
+    order = (0, 2, 1, *range(3, cut.type.rank))
+    filters = reshape(transpose(cut, order), (groups * parts, outs, each, *taps[1:]))
+    sums = node.op(images, filters)
+    return fold("add", reshape(sums, (batch, groups, parts, outs, *node.shape[3:])), (2,))
+
+
+SPLITTING: list[Rule] = [_split, _split_convolution]
 
 
 def split_reductions(graph: Graph, ledger: Ledger | None = None) -> Graph:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from graphc.graph import Graph, Node, readers
@@ -102,10 +101,19 @@ class _Merger:
         if isinstance(alike, Pad):
             return self.recorded(node, PADS, [x.node for x in group], _side_by_side(group))
         if isinstance(alike, Contract):
-            group = sorted(group, key=lambda t: min(self.position[x] for x in t.old.inputs))
-            whole = _one_product([x.node for x in group])
+            whole = _one_product([x.node for x in self.ordered(group)])
             return self.recorded(node, PRODUCTS, [x.node for x in group], whole)
         return [x.node for x in group]
+
+    def ordered(self, group: list[_Term]) -> list[_Term]:
+        """Products in the order of the slices that one side of them is, else in that in which the
+        first of their operands are computed: so they are likely to lie side by side.
+        """
+        for side in (0, 1):
+            cut = {x: _first_cut(x.node.inputs[side]) for x in group}
+            if None not in cut.values() and len({c[0] for c in cut.values() if c}) == 1:
+                return sorted(group, key=lambda x: cut[x][1])  # type: ignore[index]
+        return sorted(group, key=lambda x: min(self.position[y] for y in x.old.inputs))
 
     def recorded(self, node: Node, rule: str, old: list[Node], new: list[Node]) -> list[Node]:
         if self.ledger is not None and len(new) < len(old):
@@ -198,19 +206,18 @@ def _copied(x: Node) -> int:
 def _stacked(parts: list[Node]) -> Node:
     """The parts along a new first axis; consecutive slices are what they were cut from."""
     cut = [_first_cut(x) for x in parts]
-    whole = cut[0][0]
-    if whole is not None and all(a[0] is whole and b[1] == a[1] + 1 for a, b in pairwise(cut)):
-        if cut[-1][0] is whole:
-            return slice_axis(whole, 0, cut[0][1], cut[0][1] + len(parts))
+    if cut[0] is not None:
+        whole, start = cut[0]
+        if cut == [(whole, start + k) for k in range(len(parts))]:
+            return slice_axis(whole, 0, start, start + len(parts))
     return concatenate([reshape(x, (1, *x.shape)) for x in parts], 0)
 
 
-def _first_cut(x: Node) -> tuple[Node | None, int]:
-    """What ``x`` is one element along the first axis of, and which."""
+def _first_cut(x: Node) -> tuple[Node, int] | None:
+    """What ``x`` is one element along the first axis of, and which; None if it is not."""
     y = x.inputs[0] if x.inputs and x.shape == x.inputs[0].shape[1:] else x
     op: Any = y.op
     if y is x or not isinstance(op, Slice) or y.shape[0] != 1:
-        return None, 0
+        return None
     (whole,) = y.inputs
-    rest = whole.shape[1:] == x.shape
-    return (whole, op.starts[0]) if rest else (None, 0)
+    return (whole, op.starts[0]) if whole.shape[1:] == x.shape else None

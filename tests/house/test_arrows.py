@@ -7,11 +7,11 @@ LAYERS = [
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"ops"},
-    {"rewrite", "grad", "cost"},
+    {"rewrite", "grad", "cost", "identity"},
     {"passes"},
     {"kernels"},
     {"loops"},
-    {"show"},
+    {"show", "stages"},
     {"compile"},
     {"cli"},
 ]

@@ -108,17 +108,30 @@ def test_cheap_repeats_have_no_memory():
     assert kernels(matmul(shared, leaf("w", 6, 2)))[0] == ["multiply"]
     dear = exp(x)
     assert CHEAP < 12 <= exp.cost
-    assert kernels(sum_over(dear, (0,)), sum_over(dear, (1,)))[0] == ["exp", "sum"]
+    made = kernels(sum_over(dear, (0,)), sum_over(dear, (1,)))
+    assert made == [["sum"], ["exp", "sum", "sum"]]  # the first is where the sums over rows begin
 
 
 def test_reductions_of_one_space_over_the_same_axes_share_a_kernel():
     x, y = leaf("x", 4, 6), leaf("y", 4, 6)
     z = x * y
     assert kernels(sum_over(z, (1,)), fold("maximum", z, (1,))) == [["multiply", "sum", "max"]]
-    assert len(kernels(sum_over(z, (1,)), sum_over(z, (0,)))) == 2
-    assert reasons(sum_over(z, (1,)), sum_over(z, (0,))) == [
-        "reduces axes (0,) of (4, 6), the kernel axes (1,) of (4, 6)"
+    w = exp(leaf("w", 4, 5, 6))
+    assert len(kernels(sum_over(w, (2,)), sum_over(w, (0,)))) == 2
+    assert reasons(sum_over(w, (2,)), sum_over(w, (0,))) == [
+        "reduces axes (0,) of (4, 5, 6), the kernel axes (2,) of (4, 5, 6)"
     ]
+
+
+def test_a_sum_over_all_rows_joins_the_kernel_that_works_row_by_row():
+    x, y = leaf("x", 4, 6), leaf("y", 4, 6)
+    z = x * y
+    assert kernels(sum_over(z, (1,)), sum_over(z, (0,))) == [["sum"], ["multiply", "sum", "sum"]]
+    late = z - broadcast_to(reshape(sum_over(z, (0,)), (1, 6)), (4, 6))
+    assert len(kernels(sum_over(z, (1,)), late)) == 3
+    assert any("after the last row" in r for r in reasons(sum_over(z, (1,)), late))
+    wide = exp(leaf("wide", 4, 1 << 13))
+    assert any("too many" in r for r in reasons(sum_over(wide, (1,)), sum_over(wide, (0,))))
 
 
 def test_few_long_rows_are_not_walked_one_after_another():

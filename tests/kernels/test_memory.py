@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,9 +10,12 @@ from graphc.expr import Buffer, Expr, Iter, Lit, Load
 from graphc.graph import Graph
 from graphc.kernels.kernel import Kernel, Plan, Stage, Store
 from graphc.kernels.lower import lower
+from graphc.kernels import memory
 from graphc.kernels.memory import ALIGNMENT, plan
 from graphc.ops.contraction import matmul
+from graphc.ops.movement import transpose
 from graphc.scalars import tanh
+from graphc.show.program import program_text
 from graphc.types import FLOAT32, INT64, TensorType
 from kernels.models import leaf
 from random_graphs import Drawn, graphs
@@ -26,6 +30,13 @@ def check(made: Plan, kernels: list[Kernel] | tuple[Kernel, ...]) -> None:
         assert places[a][1] <= made.arena_bytes
         for b in list(lives)[:k]:
             assert _apart(lives[a], lives[b]) or _apart(places[a], places[b])
+    sizes = {b: -(-b.type.bytes // ALIGNMENT) * ALIGNMENT for b in lives}
+    needed = [
+        sum(sizes[b] for b, (first, end) in lives.items() if first <= time < end)
+        for time in range(len(kernels))
+    ]
+    assert made.peak_bytes == max(needed, default=0)
+    assert made.total_bytes == sum(sizes.values())
     assert made.peak_bytes <= made.arena_bytes <= made.total_bytes
 
 
@@ -67,9 +78,11 @@ def schedules(draw) -> list[Kernel]:
     return made
 
 
-@given(schedules())
-def test_live_buffers_are_apart(kernels: list[Kernel]):
-    check(plan(kernels, set()), kernels)
+@given(schedules(), st.sampled_from([0, 1, 5, memory.MANY]))
+def test_live_buffers_are_apart(kernels: list[Kernel], many: int):
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(memory, "MANY", many)
+        check(plan(kernels, set()), kernels)
 
 
 @given(schedules(), st.data())
@@ -104,12 +117,38 @@ def test_a_chain_needs_two_places():
     assert made.plan.arena_bytes == made.plan.peak_bytes == 2 * one
 
 
-def test_places_are_joined_again():
-    """Two neighbours that are free hold one of twice their size."""
+def test_places_are_joined_again(monkeypatch: pytest.MonkeyPatch):
+    """Two neighbours that are free hold one of twice their size, in order of birth too."""
     small = [Buffer(TensorType(FLOAT32, (16,))) for _ in range(2)]
     last, large = (Buffer(TensorType(FLOAT32, (n,))) for n in (16, 32))
     kernels = [kernel(small[0], []), kernel(small[1], [small[0]]), kernel(last, [small[1]])]
     kernels += [kernel(large, [last])]
+    assert plan(kernels, set()).offsets == {large: 0, small[0]: 0, small[1]: 64, last: 128}
+    monkeypatch.setattr(memory, "MANY", 0)
+    assert plan(kernels, set()).offsets == {small[0]: 0, small[1]: 64, last: 0, large: 64}
+    assert plan(kernels, set()).arena_bytes == 192
+
+
+def test_large_buffers_are_placed_before_the_small_ones_around_them():
+    """In order of birth the large one would not fit into what the small ones leave."""
+    a, b, c, d = (Buffer(TensorType(FLOAT32, (n,))) for n in (16, 16, 16, 32))
+    kernels = [kernel(a, []), kernel(b, [a]), kernel(c, [a, b]), kernel(d, [b])]
     made = plan(kernels, set())
-    assert made.offsets == {small[0]: 0, small[1]: 64, last: 0, large: 64}
-    assert made.arena_bytes == 192
+    assert made.offsets == {d: 0, a: 0, b: 128, c: 64}
+    assert (made.arena_bytes, made.peak_bytes, made.total_bytes) == (192, 192, 320)
+
+
+def test_the_figures_as_they_are_printed():
+    x, w = leaf("x", 4, 8), leaf("w", 8, 20)
+    hidden = tanh(matmul(x, w))  # 4 x 20 floats: 320 bytes
+    back = matmul(hidden, transpose(w, (1, 0)))  # 4 x 8: 128 bytes
+    out = matmul(back, w)
+    text = program_text(lower(Graph((x, w), (out,))))
+    assert text.endswith(
+        "memory: 2 temporaries of 448 bytes in an arena of 448 (at most 448 live at once)"
+    )
+    again = matmul(out, transpose(w, (1, 0)))  # 128 bytes, where the first of them was
+    text = program_text(lower(Graph((x, w), (matmul(again, w),))))
+    assert text.endswith(
+        "memory: 4 temporaries of 896 bytes in an arena of 448 (at most 448 live at once)"
+    )

@@ -208,6 +208,10 @@ SAMPLES = {
         spread_convolution(3, 7, stride=2, border=5, dilation=2),
         spread_convolution(4, 2, stride=3, border=4, dilation=3),
     ],
+    "split convolution": lambda: [
+        Convolve((1, 1), (1, 2))(x(2, 1, 6, 66, 97), x(1, 3, 6, 64, 48, name="w")),
+        Convolve((1,), (1,))(x(1, 2, 5, 4002), x(2, 1, 5, 4000, name="w")),
+    ],
     "number in its dtype": lambda: [constant(2, FLOAT32), constant(0, FLOAT64)],
     "compute with numbers": lambda: [
         number(2.0, 3) * number(np.inf, 3),
@@ -234,6 +238,7 @@ SAMPLES = {
         log(sum_over(exp(x(4, 3)), (0, 1))),
         log(sum_over(exp(x(4, 0)), (1,))),
     ],
+    "gradient of shares": lambda: [_slope_of_shares(4, 3), _slope_of_shares(2, 1)],
     "split fold": lambda: [
         fold("add", x(256, 300), (0, 1)),
         fold("maximum", x(70000), (0,)),
@@ -251,6 +256,14 @@ SAMPLES = {
 }  # fmt: skip
 RULES = {r.name: r for r in [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]}
 HERE = [r for r in RULES.values() if r.left is None or has_axes(r.left)]
+
+
+def _slope_of_shares(rows: int, columns: int) -> Node:
+    """What the gradient of e / sum(e), e = exp(x), gives for x; the sum is any positive number."""
+    g, e = x(rows, columns, name="g"), exp(x(rows, columns))
+    s = along(exp(x(rows, name="s")), rows, columns)
+    total = along(-sum_over(g * (e / s) / s, (1,)), rows, columns)
+    return (g / s + total) * e
 
 
 def merged(root: Node) -> Node:
@@ -290,8 +303,8 @@ def test_both_sides_agree(name, rng):
                 assert same(wanted, found, signed_zero=not rule.unsafe), (wanted, found)
             elif name.startswith(
                 "fast"
-            ):  # sums of products may cancel, and factors of a tile reach 64
-                assert np.abs(found - wanted).max() < 2e-5 * np.abs(wanted).max()
+            ):  # sums of products may cancel
+                assert np.abs(found - wanted).max() < 5e-6 * np.abs(wanted).max()
             else:
                 assert near(found, wanted), (wanted, found)
 
@@ -337,6 +350,10 @@ def test_names_are_unique_and_reasons_given():
         ("convolution of remainders", lambda: spread_convolution(5, 3, stride=17, border=1)),
         ("convolution of remainders", lambda: spread_convolution(
             5, 3, stride=2, border=1, value=1.0)),
+        ("split convolution", lambda: Convolve((1,), (1,))(
+            x(1, 1, 8, 2050), x(1, 2, 8, 2048, name="w"))),
+        ("split convolution", lambda: Convolve((1,), (1,))(
+            x(1, 1, 1, 20002), x(1, 2, 1, 20000, name="w"))),
         ("part of convolution", lambda: Slice((1, 0, 0, 0), (2, 1, 2, 3), (1, 1, 1, 1))(
             Convolve((1,), (1,))(x(2, 1, 3, 5), x(1, 2, 3, 3, name="w")))),
         ("slice of reshape", lambda: Slice((1, 0), (2, 3), (1, 1))(Reshape((2, 3))(x(6)))),

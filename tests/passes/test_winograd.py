@@ -64,7 +64,7 @@ def test_values_and_gradients(sizes, run):
     assert len(tiles(fast)) >= 6
     for ours, wanted in zip(run(fast, arrays), interpreted(graph, arrays), strict=True):
         scale = max(1.0, float(np.abs(wanted).max()))
-        np.testing.assert_allclose(ours / scale, wanted / scale, atol=5e-6)
+        np.testing.assert_allclose(ours / scale, wanted / scale, atol=2e-6)
 
 
 def test_the_loop_language_agrees():
@@ -74,12 +74,11 @@ def test_the_loop_language_agrees():
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_the_matrices_correlate_exactly():
-    """With fractions, six numbers by three: no rounding at all."""
-    numbers, factors = np.array([3, 1, -4, 1, 5, -9]) * 24, np.array([2, -6, 5]) * 24
-    products = (np.array(INPUT) @ numbers) * (np.rint(np.array(FILTER) * 24) @ factors)
-    found = np.array(OUTPUT) @ products
-    np.testing.assert_array_equal(found, 24 * np.correlate(numbers, factors, "valid"))
+def test_the_matrices_correlate():
+    numbers, factors = np.array([3.0, 1, -4, 1, 5, -9]), np.array([2.0, -6, 5])
+    products = (np.array(INPUT) @ numbers) * (np.array(FILTER) @ factors)
+    wanted = np.correlate(numbers, factors, "valid")
+    np.testing.assert_allclose(np.array(OUTPUT) @ products, wanted, rtol=1e-13)
 
 
 def test_infinity_spoils_its_tile_only():

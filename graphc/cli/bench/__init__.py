@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "--peers",
         type=_names,
         metavar="A,B",
-        help=f"of {', '.join(PEERS)}, or none (default: all that are installed; with --growth none)",
+        help=f"of {', '.join(PEERS)}, or none (default: all installed; with --growth none)",
     )
     parser.add_argument("--threads", type=_counts, metavar="1,2", help="default: 1 and all")
     parser.add_argument(
@@ -107,6 +107,8 @@ def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
             for result in measure(workload, plan, screen.note):
                 run.results.append(result)
                 screen.note(_line(result))
+                if options.json is not None:  # hours of work should survive whatever comes
+                    run.write(options.json)
         _look_at_machine(run, plan, screen)
     except KeyboardInterrupt:
         return run, True

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -58,9 +59,10 @@ class Child:
         }
         command = [sys.executable, "-m", "graphc.cli.bench.worker"]
         pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.complaints = tempfile.TemporaryFile()
         with _confined(threads):
             self.process = subprocess.Popen(
-                command, env=environment, stderr=subprocess.DEVNULL, text=True, process_group=0,
+                command, env=environment, stderr=self.complaints, text=True, process_group=0,
                 **pipes,
             )  # fmt: skip
 
@@ -76,10 +78,17 @@ class Child:
         except BrokenPipeError:
             line = ""
         if not line:
-            return {"failed": f"the process ended with status {self.process.wait()}"}
+            return {"failed": self._last_words()}
         self._signal("SIGSTOP")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _last_words(self) -> str:
+        """Why the process is no more."""
+        status = self.process.wait()
+        self.complaints.seek(0)
+        said = self.complaints.read().decode(errors="replace").strip().splitlines()
+        return f"the process ended with status {status}: {said[-1] if said else 'in silence'}"
 
     def _signal(self, name: str) -> None:
         """Send a signal to the child and its helpers, where there are such signals."""
@@ -99,6 +108,7 @@ class Child:
         self._signal("SIGKILL")
         self.process.kill()
         self.process.wait()
+        self.complaints.close()
 
 
 @contextlib.contextmanager

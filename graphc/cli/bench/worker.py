@@ -83,7 +83,7 @@ class Worker:
         oracle = SYSTEMS["graphc numpy"]
         modules = [importlib.import_module(name) for name in oracle.modules]
         program = oracle.prepare(job, *modules)
-        np.savez(file, **_first_results(program, job, program.step()))  # type: ignore[arg-type]
+        np.savez(file, **first_results(program, job, program.step()))  # type: ignore[arg-type]
         nodes, cost = cost_of(job, *modules)
         wide = any(x.dtype == np.float64 for x in (*job.inputs.values(), *job.parameters.values()))
         return {"nodes": nodes, "flops": cost.flops, "bytes": cost.bytes, "wide": wide}
@@ -98,7 +98,7 @@ class Worker:
         self.program = chosen.prepare(job, *modules)
         made = self.program.step()
         first = time.perf_counter() - begin
-        found = _first_results(self.program, job, made)
+        found = first_results(self.program, job, made)
         with np.load(file) as expected:
             wrong = mismatch(found, expected)
         peak = peak_bytes()
@@ -141,7 +141,7 @@ def _samples(step: Any, number: int, seconds: float, least: int, most: int) -> l
     return samples
 
 
-def _first_results(program: Prepared, job: Job, made: Any) -> Arrays:
+def first_results(program: Prepared, job: Job, made: Any) -> Arrays:
     """What the first call made; of training what the second made, and the parameters then."""
     for _ in range(1, STEPS if isinstance(job.task, Train | Update) else 1):
         made = program.step()

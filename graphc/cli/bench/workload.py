@@ -40,6 +40,12 @@ COTANGENT = "cotangent"
 class Model:
     """One computation, written in every system; see the module's text for the methods."""
 
+    channels_last = False
+    """Whether PyTorch keeps its images and kernels in this order of axes, for speed."""
+
+    seed = 0
+    """Of the random numbers."""
+
     def inputs(self, rng: np.random.Generator) -> Arrays:
         """The data of a call."""
         return {}
@@ -119,12 +125,9 @@ class Workload:
         return self.quick if quick else self.model
 
 
-SEED = 0
-
-
 def arrays_of(model: Model) -> tuple[Arrays, Arrays]:
     """Inputs and parameters; the same numbers in every process."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(model.seed)
     return model.inputs(rng), model.parameters(rng)
 
 

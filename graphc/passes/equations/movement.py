@@ -159,7 +159,9 @@ def _slice_twice(node: Node) -> Node | None:
     return Slice(starts, stops, steps)(middle.inputs[0])
 
 
-@by_hand("slice of reshape", Slice, of=Reshape, why="trailing axes that stay are cut before or after")
+@by_hand(
+    "slice of reshape", Slice, of=Reshape, why="trailing axes that stay are cut before or after"
+)
 def _slice_of_reshape(node: Node) -> Node | None:
     op, middle = _attributes(node), node.inputs[0]
     x = middle.inputs[0]

@@ -13,10 +13,11 @@ from graphc.ops.elementwise import Elementwise, combine
 from graphc.ops.leaves import Iota, constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
 from graphc.ops.reduction import Broadcast, Fold, broadcast_in, fold
-from graphc.rewrite import Head, Rule, by_hand, number_of, rule, total, variable
+from graphc.rewrite import Head, Rule, along, by_hand, number_of, rule, total, variable
 from graphc.scalars import logical_and
 
-x = variable("x")
+x, g, e, s = variable("x"), variable("g"), variable("e"), variable("s")
+_SHARE = e / along(s, "axes")
 _LARGEST_EXACT = {16: 2**8, 32: 2**24, 64: 2**53}
 """Integers up to here are exact in floats of that width (bfloat16 has 8 digits)."""
 
@@ -159,6 +160,13 @@ def _labels_met(condition: Node, axes: tuple[int, ...]) -> Node | None:
 
 
 REDUCTIONS: list[Rule] = [
+    rule(
+        "gradient of shares",
+        (g / along(s, "axes") + along(-total(g * _SHARE / along(s, "axes"), "axes"), "axes")) * e,
+        (g - along(total(g * _SHARE, "axes"), "axes")) * _SHARE,
+        why="a factor 1/s leaves the sum and goes into the share, which is kept anyway",
+        unsafe="rounding",
+    ),
     _sum_of_one_hot,
     _fold_one,
     _fold_twice,

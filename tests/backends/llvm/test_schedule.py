@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from execute import interpreted, looped
 from graphc.backends.llvm.machine import Machine, named
 from graphc.backends.llvm.schedule import collapse, flatten, schedule
-from graphc.backends.llvm.tile import choose, find
+from graphc.backends.llvm.tile import Tile, choose, find
+from graphc.backends.llvm.tile_loops import tile_phases
 from graphc.graph import Graph
+from graphc.kernels.kernel import Kernel
 from graphc.kernels.lower import lower
-from graphc.loops.ir import Loop, statements
+from graphc.loops.ir import Loop, Statement, statements
 from graphc.ops.contraction import Contract, matmul
 from graphc.ops.convolution import Convolve
 from graphc.ops.leaves import Iota
@@ -51,8 +54,8 @@ def test_models(model: str, rng: np.random.Generator):
 
 TILES = {
     "columns": (matmul, (7, 5), (5, 18)),
-    "packed": (matmul, (3, 130), (130, 131)),
-    "packed, turned": (Contract((0, 1), (2, 1), (0, 2)), (3, 130), (131, 130)),
+    "packed, turned": (Contract((0, 1), (2, 1), (0, 2)), (50, 17), (51, 17)),
+    "streamed": (matmul, (1, 43), (43, 300)),
     "inner": (Contract((0, 1), (2, 1), (0, 2)), (2, 64), (3, 64)),
     "one row": (matmul, (1, 9), (9, 33)),
     "batched": (matmul, (3, 2, 5), (3, 5, 17)),
@@ -84,7 +87,7 @@ def test_every_way_to_fill_lanes_is_tried():
     assert modes == {"columns", "inner", "streamed", "second"}
 
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "columns": {"height": 3, "vectors": 1},
     "wide": {"height": 2, "vectors": 2},
     "jammed": {"height": 2, "vectors": 1, "width": 2},
@@ -93,7 +96,12 @@ SMALL = {
     "streamed": {"mode": "streamed", "height": 0, "vectors": 1},
 }
 """Ways to run a contraction that sizes this small would not be run by."""
-LAYOUTS = [((3, 0, 2), (3, 2, 1)), ((2, 3, 0), (3, 2, 1)), ((3, 0, 2), (1, 3, 2)), ((2, 0), (2, 1, 3))]
+LAYOUTS = [
+    ((3, 0, 2), (3, 2, 1)),
+    ((2, 3, 0), (3, 2, 1)),
+    ((3, 0, 2), (1, 3, 2)),
+    ((2, 0), (2, 1, 3)),
+]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -108,12 +116,13 @@ def test_tiles_by_hand(way: str, layout: tuple[tuple[int, ...], ...], rng: np.ra
     def by_hand(kernel: Kernel) -> tuple[Statement, ...]:
         found = find(collapse(flatten(kernel)))
         assert found is not None
-        spare = [i for i in found.columns if i.extent != 37]
         lane = next(i for i in found.columns if i.extent % 37 == 0)
+        column = next((i for i in found.columns if i is not lane), None)
         given = {"mode": "columns", "width": 1, **SMALL[way]}
         given["height"] = given["height"] or found.rows[0].extent
-        column = spare[0] if spare and given["width"] > 1 else None
-        tile = Tile(contraction=found, row=found.rows[0], column=column, lane=lane, cycles=0, **given)
+        given["column"] = column if given["width"] > 1 else None
+        given["width"] = given["width"] if given["column"] else 1
+        tile = Tile(contraction=found, row=found.rows[0], lane=lane, cycles=0, **given)
         return tile_phases(tile, MACHINES["avx512"])
 
     arrays = [rng.normal(size=x.shape).astype(np.float32) for x in graph.inputs]

@@ -34,8 +34,8 @@ def array(tensor: Any) -> Any:
 
 
 def _step(compiled: bool, job: Job, torch: Any) -> tuple[Any, Any]:
-    inputs = {name: torch.from_numpy(x) for name, x in job.inputs.items()}
-    stored = {name: torch.from_numpy(x.copy()) for name, x in job.parameters.items()}
+    inputs = {name: _tensor(x, job, torch) for name, x in job.inputs.items()}
+    stored = {name: _tensor(x.copy(), job, torch) for name, x in job.parameters.items()}
     given = {**without_cotangent(inputs), **stored}
     match job.task:
         case Forward():
@@ -53,6 +53,13 @@ def _step(compiled: bool, job: Job, torch: Any) -> tuple[Any, Any]:
                 stored[p].grad = g
             update = torch.compile(optimiser.step) if compiled else optimiser.step
             return update, lambda _: named((), {}, stored)
+
+
+def _tensor(array: Any, job: Job, torch: Any) -> Any:
+    tensor = torch.from_numpy(array)
+    if job.model.channels_last and tensor.ndim == 4:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
 
 
 def _formula(compiled: bool, job: Job, torch: Any) -> Any:

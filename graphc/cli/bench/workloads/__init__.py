@@ -6,12 +6,34 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from graphc.cli.bench.workload import Workload
-from graphc.cli.bench.workloads import elementwise, growth, matmul
+from graphc.cli.bench.workloads import (
+    attention,
+    convolution,
+    dense,
+    elementwise,
+    growth,
+    matmul,
+    ocean,
+    optimisers,
+    recurrent,
+    reductions,
+    residual,
+    rows,
+)
 from graphc.errors import UserError
 
 FAMILIES: dict[str, tuple[Workload, ...]] = {
     "elementwise": elementwise.WORKLOADS,
+    "rows": rows.WORKLOADS,
+    "reductions": reductions.WORKLOADS,
+    "ocean": ocean.WORKLOADS,
     "matmul": matmul.WORKLOADS,
+    "dense": dense.WORKLOADS,
+    "convolution": convolution.WORKLOADS,
+    "residual": residual.WORKLOADS,
+    "recurrent": recurrent.WORKLOADS,
+    "attention": attention.WORKLOADS,
+    "optimisers": optimisers.WORKLOADS,
     "growth": growth.WORKLOADS,
 }
 """Families by name, in the order in which they are measured and listed."""

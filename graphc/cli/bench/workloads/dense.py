@@ -93,8 +93,8 @@ WORKLOADS = (
         bar=1.3, task=Train(rate=0.1),
     ),
     Workload(
-        "mlp tanh", Perceptron((784, 500, 10), 60, "tanh"), Perceptron((9, 7, 5), 6, "tanh"),
+        "mlp-tanh", Perceptron((784, 500, 10), 60, "tanh"), Perceptron((9, 7, 5), 6, "tanh"),
         bar=1.5, task=Train(rate=0.1),
     ),
 )  # fmt: skip
-"""``mlp tanh`` is the one of Bergstra et al. 2010, the paper of Theano."""
+"""``mlp-tanh`` is the one of Bergstra et al. 2010, the paper of Theano."""

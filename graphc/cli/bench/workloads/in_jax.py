@@ -29,12 +29,10 @@ def max_pool(jax: Any, x: Any, size: int, stride: int, pad: int) -> Any:
     """The largest element of each window of ``[n, c, h, w]``."""
     window, strides = (1, 1, size, size), (1, 1, stride, stride)
     around = [(0, 0), (0, 0), (pad, pad), (pad, pad)]
-    return jax.lax.reduce_window(
-        x, -jax.numpy.inf, jax.lax.max, window, strides, around
-    )
+    return jax.lax.reduce_window(x, -jax.numpy.inf, jax.lax.max, window, strides, around)
 
 
-def halved(jax: Any, x: Any) -> Any:
+def halved(x: Any) -> Any:
     """The largest element of each 2 by 2 window of ``[n, h, w, c]``: faster than `max_pool`."""
     n, h, w, c = x.shape
     return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))

@@ -17,8 +17,8 @@ import numpy as np
 
 from graphc.cli.bench.workload import Arrays, Model, Workload
 
-# Coefficients of temperature, from the power 0 up; S and R stand for the parts that are multiplied
-# by salinity, and by salinity times its square root.
+# Coefficients of temperature, from the power 0 up, those of b1 doubled. S and R stand for the parts
+# that are multiplied by salinity, and by salinity times its square root.
 B0 = (9.998420897506056e2, 2.839940833161907, -3.147759265588511e-2, 1.181805545074306e-3)
 B0S = (-6.698001071123802, -2.986498947203215e-2, 2.327859407479162e-4)
 B0R = (-3.988822378968490e-2, 5.095422573880500e-4, -1.426984671633621e-5, 1.645039373682922e-7)
@@ -74,8 +74,8 @@ def enthalpy_slope(module: Any, s: Any, t: Any, p: Any) -> Any:
     a0 = a0 + A0SS * s * s
     (a1, da1), (a2, da2) = mixed(A1, A1S), mixed(A2, A2S)
     a3, da3 = value_and_slope(A3, t)
-    (b0, db0), (twice_b1, twice_db1), (b2, db2) = mixed(B0, B0S, B0R), mixed(B1, B1S), mixed(B2, B2S)
-    b1, db1 = 0.5 * twice_b1, 0.5 * twice_db1
+    (b0, db0), (b2, db2) = mixed(B0, B0S, B0R), mixed(B2, B2S)
+    b1, db1 = (0.5 * x for x in mixed(B1, B1S))
 
     q = 1 / b2
     r, dr = b1 * q, (db1 - b1 * q * db2) * q
@@ -131,6 +131,6 @@ class Ocean(Model):
 
 
 WORKLOADS = (
-    Workload("ocean 1M", Ocean(1 << 20), Ocean(60), bar=1.3),
-    Workload("ocean 4M", Ocean(1 << 22), Ocean(60), bar=1.3),
+    Workload("ocean-1M", Ocean(1 << 20), Ocean(60), bar=1.3),
+    Workload("ocean-4M", Ocean(1 << 22), Ocean(60), bar=1.3),
 )

@@ -23,4 +23,4 @@ class Weights(Model):
         return {f"w{k}": normal(rng, self.size, self.size) for k in range(self.count)}
 
 
-WORKLOADS = (Workload("adam 10M", Weights(10, 1000), Weights(3, 5), bar=1.2, task=Update()),)
+WORKLOADS = (Workload("adam-10M", Weights(10, 1000), Weights(3, 5), bar=1.2, task=Update()),)

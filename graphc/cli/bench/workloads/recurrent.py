@@ -68,6 +68,6 @@ class LSTM(Model):
 QUICK = LSTM(3, 2, 5, 4)
 WORKLOADS = (
     Workload("lstm", LSTM(32), QUICK, bar=2.0, task=Train(rate=0.1)),
-    Workload("lstm 200 steps", LSTM(200), QUICK, bar=1.0, task=Train(rate=0.1)),
+    Workload("lstm-200", LSTM(200), QUICK, bar=1.0, task=Train(rate=0.1)),
 )
 """The second is there for the time it takes to compile."""

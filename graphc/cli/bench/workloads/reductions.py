@@ -74,14 +74,11 @@ class Broadcast(Model):
 N, QUICK = 4096, 33
 WORKLOADS = (
     *(
-        Workload(
-            f"{function} of {place}", Reduction(N, function, axis), Reduction(QUICK, function, axis),
-            bar=1.3,
-        )
-        for function in ("sum", "mean")
+        Workload(f"{f}-{place}", Reduction(N, f, axis), Reduction(QUICK, f, axis), bar=1.3)
+        for f in ("sum", "mean")
         for place, axis in (("rows", 1), ("columns", 0))
     ),
     Workload("transpose", Transpose(N), Transpose(QUICK), bar=2.0),
-    Workload("add a row", Broadcast(N, False), Broadcast(QUICK, False), bar=1.3),
-    Workload("add a column", Broadcast(N, True), Broadcast(QUICK, True), bar=1.3),
+    Workload("add-row", Broadcast(N, False), Broadcast(QUICK, False), bar=1.3),
+    Workload("add-column", Broadcast(N, True), Broadcast(QUICK, True), bar=1.3),
 )  # fmt: skip

@@ -89,11 +89,11 @@ def _both(name: str, kind: Any, bar: float, wrt: tuple[str, ...]) -> tuple[Workl
     full, quick = kind(4096, 1024), kind(5, 19)
     return (
         Workload(name, full, quick, bar),
-        Workload(f"{name} backward", full, quick, 1.5, Backward(wrt)),
+        Workload(f"{name}-backward", full, quick, 1.5, Backward(wrt)),
     )
 
 
 WORKLOADS = (
     *_both("softmax", Softmax, 1.3, ("x",)),
-    *_both("layer norm", LayerNorm, 1.8, ("x", "weight", "bias")),
+    *_both("layer-norm", LayerNorm, 1.8, ("x", "weight", "bias")),
 )
