@@ -10,7 +10,6 @@ text. With --check nothing is written, and the exit status says whether the READ
 
 import contextlib
 import io
-import json
 import os
 import re
 import sys
@@ -18,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from graphc.cli import main
-from graphc.cli.screen import duration
+from graphc.cli.bench import report
+from graphc.cli.bench.results import Run
 
 ROOT = Path(__file__).resolve().parent.parent
-README, MODEL, FLOOR = ROOT / "README.md", "examples/mlp.py", ROOT / "docs" / "floor.json"
+README, MODEL, BENCH = ROOT / "README.md", "examples/mlp.py", ROOT / "docs" / "bench.json"
 PICTURE = ROOT / "docs" / "mlp.svg"
 CPU = "haswell"
 SIZES = ("--size", "batch=32")
@@ -97,30 +97,43 @@ def error() -> str:
 
 
 def speed() -> str:
-    """The last run of `graphc bench`."""
-    if not FLOOR.exists():
+    """What calls cost, from the last run of `graphc bench` that was kept."""
+    if not BENCH.exists():
         return "Run `graphc bench` to measure it on your machine.\n"
-    data = json.loads(FLOOR.read_text("utf-8"))
-    machine = data["machine"]
-    lines = [
-        f"Medians of one run on {machine['processor']}, {machine['threads']} threads, against "
-        f"NumPy {machine['numpy']} (`graphc bench`):\n",
-        "| what | graphc | compared with | ratio | floor |",
-        "|---|---|---|---|---|",
-        *(speed_row(result) for result in data["results"]),
+    run = Run.read(BENCH)
+    said = [
+        f"One run on {run.machine['processor']}, {run.machine['system']}, "
+        f"numpy {run.machine['numpy']}: {report.verdict(run)}. An asterisk marks the best peer.",
+        *(folded(run, threads, report.speed) for threads in reversed(run.thread_counts)),
     ]
-    return "\n".join(lines) + "\n"
+    if report.failures(run):
+        columns = ["workload", ">threads", "system", "why"]
+        said += ["Not measured:", markdown(columns, report.failures(run))]
+    return "\n\n".join(said) + "\n"
 
 
-def speed_row(result: dict[str, object]) -> str:
-    mine = duration(float(str(result["median_seconds"])))
-    if "ratio" not in result:
-        return f"| {result['name']} | {mine} | | | {duration(float(str(result['floor'])))} |"
-    other = f"{duration(float(str(result['other_median_seconds'])))} ({result['against']})"
-    return (
-        f"| {result['name']} | {mine} | {other} | {float(str(result['ratio'])):.1f}x "
-        f"| {result['floor']}x |"
-    )
+def building() -> str:
+    """What it takes until calls can be made, from the same run."""
+    if not BENCH.exists():
+        return "Run `graphc bench` to measure it on your machine.\n"
+    run = Run.read(BENCH)
+    made = max(run.thread_counts)
+    return folded(run, made, lambda run, results: report.making(results)) + "\n"
+
+
+def folded(run: Run, threads: int, table: Callable[..., report.Table]) -> str:
+    """A long table behind a line that opens it."""
+    title = report.threads_shown(threads) + report.limits_shown(run, threads)
+    rows = markdown(*table(run, run.on(threads)))
+    return f"<details><summary>{title}</summary>\n\n{rows}\n\n</details>"
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """A table; a column whose name starts with ">" is set flush right."""
+    lines = [[name.removeprefix(">") for name in columns]]
+    lines.append(["---:" if name.startswith(">") else "---" for name in columns])
+    cells = [[cell.replace("|", "/").replace("*", "\\*") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *cells])
 
 
 def source(level: str, kernel: int = 0) -> str:
@@ -153,10 +166,22 @@ def busiest(code: str, instruction: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
-        program, graph, backward, passes, ledger, kernels, fusion, loops, llvm, asm, error, speed,
+        program,
+        graph,
+        backward,
+        passes,
+        ledger,
+        kernels,
+        fusion,
+        loops,
+        llvm,
+        asm,
+        error,
+        speed,
+        building,
     )
 }
-MEASURED = {"speed"}
+MEASURED = {"speed", "building"}
 """Blocks that differ from run to run."""
 NATIVE = {"loops", "llvm", "asm"}
 """Blocks that need the family of processors that CPU belongs to."""

@@ -22,7 +22,7 @@ from graphc.rewrite import Ledger
 from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
-from graphc.stages import Stages, Watch, with_advances
+from graphc.stages import Stages, Watch, uncollected, with_advances
 from graphc.types import TensorType
 
 BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
@@ -78,7 +78,13 @@ def build(
     """Compile ``graph`` for numbers in place of its named sizes, or recall it: what was compiled
     before is kept. ``watch(stage, object)`` sees every stage, so that all of them are made.
     """
-    folder = load_backend(backend)
+    with uncollected():
+        return _build(load_backend(backend), graph, sizes, watch)
+
+
+def _build(
+    folder: Any, graph: Graph, sizes: Mapping[str, int], watch: Watch | None
+) -> Specialisation:
     stages = Stages(graph, sizes, folder.TAKES, watch)
     source: Graph = stages["graph"]
     if folder.TAKES == "graph":

@@ -191,7 +191,7 @@ class Bounded(Expr):
 
     A miss is a fault reported at ``owner``, whatever the reporter needs to name the op and its
     source line. No owner means that a guard around the expression ensures the bounds: nothing is
-    checked, and lowering unwraps it (`without_promises`) once the index algebra has used them.
+    checked, and lowering unwraps it once the index algebra has used it.
     """
 
     index: Expr
@@ -348,13 +348,3 @@ class Sharing(Substitution):
 def substitute(expr: Expr, replace: Callable[[Expr], Expr | None]) -> Expr:
     """One expression with the parts exchanged for which ``replace`` gives another."""
     return Substitution(replace)(expr)
-
-
-def without_promises() -> Substitution:
-    """Puts indices that guards keep in bounds back in place of their promises."""
-
-    def unwrap(e: Expr) -> Expr | None:
-        promised = isinstance(e, Bounded) and e.owner is None
-        return without_promises()(e.index) if promised else None  # type: ignore[attr-defined]
-
-    return Substitution(unwrap)

@@ -282,6 +282,8 @@ def specialise(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
     Raises `UserError` where the numbers break a rule of an op, at the line of that op.
     """
+    if not sizes:
+        return graph
 
     def change(nodes: Iterable[Node]) -> Mapping[Node, Node]:
         new: dict[Node, Node] = {}

@@ -54,7 +54,8 @@ def _simplest(terms: Mapping[Expr, int], constant: int) -> Expr:
         return Lit(constant, INT64)
     if len(kept) == 1:
         ((atom, coefficient),) = kept.items()
-        return atom if constant == 0 and coefficient == 1 else Affine(((atom, coefficient),), constant)
+        alone = constant == 0 and coefficient == 1
+        return atom if alone else Affine(((atom, coefficient),), constant)
     whole = _recombined(kept)
     return Affine(tuple(kept.items()), constant) if whole is None else _add(whole, constant)
 
@@ -135,6 +136,8 @@ def _atom_bounds(atom: Expr) -> tuple[int, int] | None:
 
 def _divide(a: Expr | int, b: Expr | int, keep: int, function: str) -> Expr:
     """Floor division (``keep`` 0) or its remainder (1), taken apart as far as bounds allow."""
+    if isinstance(a, Iter) and isinstance(b, int) and 0 < a.extent <= b:
+        return a if keep else Lit(0, INT64)
     index, divisor = affine(a), affine(b)
     n = divisor.constant
     if divisor.terms or n <= 0:
@@ -173,8 +176,11 @@ _ALGEBRA: dict[str, Callable[..., Expr]] = {
 
 def combined(function: str, *operands: Any) -> Expr | None:
     """A function of indices and ints as an index; None when it is not one of the algebra."""
-    if function not in _ALGEBRA or not all(isinstance(x, int) or is_index(x) for x in operands):
+    if function not in _ALGEBRA:
         return None
+    for x in operands:
+        if not isinstance(x, int) and not is_index(x):
+            return None
     return _ALGEBRA[function](*operands)
 
 

@@ -7,8 +7,10 @@ them to run, and all of them to be looked at.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from graphc.graph import Graph, Node, specialise
@@ -80,6 +82,21 @@ class Stages(Mapping[str, Any]):
         """Every rewrite."""
         _ = self["prepared" if "prepared" in self else "optimised"]
         return self._ledger
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Nobody looks for garbage in cycles meanwhile: compiling makes many objects, most of which
+    stay, and looking through them again and again takes a quarter of the time.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def with_advances(graph: Graph) -> Graph:

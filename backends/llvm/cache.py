@@ -213,6 +213,8 @@ def object_code(text: str, pipeline: str = "short", machine: Machine | None = No
 # The compiler as part of keys ---------------------------------------------------------------------
 _FOLDERS = (Path(errors.__file__).parent, Path(__file__).parent)
 _LOADED = time.time()
+_ASIDE = {"cli", "show"}
+"""What stands beside the compiler: no code depends on it."""
 _RECENT = 2.0
 """Seconds before it was loaded in which a changed file may not be what was loaded."""
 
@@ -225,7 +227,12 @@ def compiler() -> str:
     changed while this process was starting or since, nobody knows what is running: such a process
     shares with itself only.
     """
-    files = sorted(path for folder in _FOLDERS for path in folder.rglob("*.py"))
+    files = [
+        path
+        for folder in _FOLDERS
+        for path in sorted(folder.rglob("*.py"))
+        if _ASIDE.isdisjoint(path.relative_to(folder).parts)
+    ]
     states = [(str(path), path.stat()) for path in files]
     text = "\n".join(f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in states)
     if max(s.st_mtime for _, s in states) > _LOADED - _RECENT:

@@ -102,11 +102,12 @@ class Form:
 
 
 def form(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Form:
-    """The form of a kernel: equal kernels have equal keys."""
+    """The form of a kernel: equal kernels have equal keys, on one machine."""
     known = uses or {}
     kernel = rebased(collapse(flatten(kernel)))
     text, buffers = kernel_identity(kernel, served(kernel, known))
-    key = hashlib.sha256(f"{cache.compiler()}\n{text}".encode()).hexdigest()
+    made_by = f"{cache.compiler()}\n{host().fingerprint}"
+    key = hashlib.sha256(f"{made_by}\n{text}".encode()).hexdigest()
     return Form(kernel, known, key, buffers)
 
 
@@ -126,10 +127,11 @@ def codes(forms: Iterable[Form]) -> dict[str, Code]:
             found = cache.get(key, read)
             if found is not None:
                 _CODES[key] = found
-        new = [form for key, form in wanted.items() if key not in _CODES]
-        texts = [form.ir for form in new]
+        emitted = [(form, form.ir) for key, form in wanted.items() if key not in _CODES]
+        emitted.sort(key=lambda pair: -len(pair[1]))  # the longest last would be waited for
         with ThreadPoolExecutor(thread_count()) as workers:
-            for form, binary in zip(new, workers.map(jit.object_code, texts), strict=True):
+            made = workers.map(jit.object_code, [text for _, text in emitted])
+            for (form, _), binary in zip(emitted, made, strict=True):
                 _CODES[form.key] = _described(form, binary)
                 cache.put(form.key, write(_CODES[form.key]))
         return {key: _CODES[key] for key in wanted}

@@ -1,4 +1,4 @@
-"""Division of many numbers by one: a reciprocal, and a correction that gives the quotient's last bit.
+"""Division of many numbers by one: a reciprocal, and a correction of the quotient's last bit.
 
 Comes in: a scalar divisor that a vector loop does not change, then vectors. Goes out: the same
 quotients as division gives. A separate step because a vector division occupies its unit for as long

@@ -31,8 +31,8 @@ from graphc.loops.ir import (
     expressions,
     statements,
 )
-
 from graphc.scalars import SCALARS
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -95,7 +95,8 @@ def phase_groups(phases: Sequence[Statement]) -> list[tuple[Statement, ...]]:
     """
     loops = tuple(p for p in phases if isinstance(p, Loop))
     lead = tuple(p for p in phases if not isinstance(p, Loop))
-    together = any(isinstance(p, Accumulate | Alloc | Put) for p in lead) or _accumulates(lead, loops)
+    together = any(isinstance(p, Accumulate | Alloc | Put) for p in lead)
+    together = together or _accumulates(lead, loops)
     if len(loops) <= 1 or together:
         return [tuple(phases)]
     return [(*lead, p) for p in loops]

@@ -90,7 +90,8 @@ class _Writer:
         self.point("result_place", lambda k: self.f.call("PyList_GetItem", [results, k], "ptr"))
         self.execute()
         fault = self.fault()
-        self.f.call("Py_DecRef", [self.f.call("PyObject_CallNoArgs", [self.word("release")], "ptr")])
+        token = self.f.call("PyObject_CallNoArgs", [self.word("release")], "ptr")
+        self.f.call("Py_DecRef", [token])
         self.require(fault.compare("eq", 0), "report")
         self.f.ret(results)
         self.endings(results, fault)
@@ -236,7 +237,8 @@ def obstacle() -> str:
         return f"Python has no {missing[0]}"
     wide = np.zeros((3, 4), np.float32)
     samples = (wide, wide.T, wide[:, ::2], np.zeros((), np.int64), np.zeros((2, 0, 5), np.bool_))
-    return "" if all(map(_is_laid_out, samples)) else "NumPy's arrays have another layout"
+    known = all(_is_laid_out(array) for array in samples)
+    return "" if known else "NumPy's arrays have another layout"
 
 
 def _is_laid_out(array: Array) -> bool:
@@ -320,9 +322,11 @@ def entry(call: Call) -> Entry:
 
 def _function(itself: _Table) -> Entry:
     """The built-in function whose ``self`` is a table."""
-    new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    made: Entry = new(ctypes.addressof(_method()), itself, None)
+    any_object, pointer = ctypes.py_object, ctypes.c_void_p
+    kind = ctypes.PYFUNCTYPE(any_object, pointer, any_object, pointer)
+    made: Entry = kind(("PyCFunction_NewEx", ctypes.pythonapi))(
+        ctypes.addressof(_method()), itself, None
+    )
     return made
 
 

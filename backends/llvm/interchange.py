@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
-from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, Substitution, walk
+from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, Substitution, substitute, walk
 from graphc.index import linear, stride
 from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.loops.nest import identity
@@ -184,7 +185,11 @@ def _folds(stage: Stage, fast: Iter, after: tuple[Iter, ...]) -> Iterator[Stage]
 
 def _at(value: Expr, index: Iter, places: list[Expr]) -> list[Expr]:
     """``value`` with each of the places for the index."""
-    return [Substitution(lambda e, p=p: p if e is index else None)(value) for p in places]
+    return [substitute(value, partial(_exchange, index, place)) for place in places]
+
+
+def _exchange(index: Iter, place: Expr, e: Expr) -> Expr | None:
+    return place if e is index else None
 
 
 def _folded(store: Store, values: list[Expr]) -> Store:

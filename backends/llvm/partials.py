@@ -76,7 +76,7 @@ def _together(store: Store, partial: Buffer, count: int) -> tuple[Statement, ...
 
 
 class _Block:
-    """The loops of block number ``number``: ``rows`` is ``start`` and what ``row`` counts from there."""
+    """The loops of a block: ``rows`` is ``start`` and what ``row`` counts from there."""
 
     def __init__(
         self, kernel: Kernel, rows: Iter, partials: dict[Buffer, Buffer], block: Iter, number: Expr,

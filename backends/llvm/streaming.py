@@ -26,10 +26,7 @@ def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement
     Only in loops that fold nothing: these are written twice, for memory that is aligned or not.
     """
     read = {
-        e.buffer
-        for s in statements(phases)
-        for e in walk(*expressions(s))
-        if isinstance(e, Load)
+        e.buffer for s in statements(phases) for e in walk(*expressions(s)) if isinstance(e, Load)
     }
 
     stored = {s.buffer for s in statements(phases) if isinstance(s, Put)}

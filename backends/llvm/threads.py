@@ -7,12 +7,15 @@ it is the only code here with threads.
 A job is one 64-bit word, ``generation << 32 | first chunk left << 16 | chunks left``. A thread
 claims a chunk by compare-and-swap on that word, the caller the first, workers the last: so a core
 meets the same part of every loop, and what it wrote is in its own cache. Writing lines that another
-core holds takes three times as long as writing to memory. The caller works too, so nobody waits for a thread that has
-claimed nothing: a worker that sleeps, is descheduled, or was lost in a fork costs nothing. The
-fields of a job are stable from a successful claim until ``done`` counts it. Idle workers spin a
-little, then sleep on a condition variable; the word and the number of sleepers are written and read
-in one total order (Dekker), so no wake-up is lost. A second caller, or a nested call, finds the
-pool busy and runs its loop alone.
+core holds takes three times as long as writing to memory. The caller works too, so nobody waits for
+a thread that has claimed nothing: a worker that sleeps, is descheduled, or was lost in a fork costs
+nothing. The fields of a job are stable from a successful claim until ``done`` counts it. A second
+caller, or a nested call, finds the pool busy and runs its loop alone.
+
+Idle workers spin a little, then sleep on a condition variable; the word and the number of sleepers
+are written and read in one total order (Dekker), so no wake-up is lost. While they spin they offer
+their core to other processes, and a caller that a busy machine kept waiting for a claimed chunk
+works alone for a while (`POLITE`, `RETREAT`).
 
 Workers are Python threads that sit inside one compiled function with the interpreter's lock
 released. They take no signals, and code is never unloaded under them. After a fork the child begins
@@ -271,8 +274,8 @@ def source() -> str:
     caller = _PARALLEL_FOR.replace("CLAIM", _CLAIM.replace("TAKE", _TAKE_FIRST))
     text = _DECLARATIONS + worker + caller
     numbers = {
-        "SPIN": SPIN, "POLITE": POLITE, "PATIENCE": PATIENCE, "TOLERANCE": TOLERANCE, "RETREAT": RETREAT,
-        "CLOCK": time.CLOCK_MONOTONIC, "LEFT": MOST,
+        "SPIN": SPIN, "POLITE": POLITE, "PATIENCE": PATIENCE, "TOLERANCE": TOLERANCE,
+        "RETREAT": RETREAT, "CLOCK": time.CLOCK_MONOTONIC, "LEFT": MOST,
     }  # fmt: skip
     for name, part in {"FIELDS": fields, "PAUSE": host().pause, **numbers}.items():
         text = text.replace(name, str(part))

@@ -8,25 +8,32 @@ smaller tile, and a branch says which.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, choose, extent_of, find, turned
-from graphc.expr import Apply, Buffer, Expr, Iter, Lit, Load, Substitution, apply, substitute
+from graphc.backends.llvm.tile_parts import (
+    Panels,
+    Part,
+    Parts,
+    Place,
+    constant,
+    each,
+    open_shared,
+    parts,
+    placed,
+)
+from graphc.expr import Apply, Buffer, Expr, Iter, Load, Substitution
 from graphc.kernels.kernel import Kernel, Store
 from graphc.loops.ir import Accumulate, Alloc, Local, Put, Statement
 from graphc.loops.nest import Nest, identity
-from graphc.types import INT64, TensorType
+from graphc.types import TensorType
 
 WIDTH = 1024
 """Columns whose sums stay in the first-level cache while rows of memory stream by."""
 
-Place = dict[Expr, Expr]
-"""What stands for indices of the kernel at one place of a tile."""
 Spot = tuple[Buffer, Expr]
 """A buffer and an offset into it."""
 
@@ -44,117 +51,6 @@ def tile_phases(tile: Tile, machine: Machine) -> tuple[Statement, ...]:
     """The phases of a contraction in these tiles."""
     lanes = machine.vector_bytes // tile.contraction.total.dtype.bytes * tile.vectors
     return WRITERS[tile.mode](tile, lanes).phases()
-
-
-# Parts --------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Part:
-    """Equal parts of an index, or the rest: the number of the part, where it begins, its size."""
-
-    number: Expr
-    start: Expr
-    size: int
-
-
-@dataclass(frozen=True)
-class Parts:
-    """An extent cut into ``count`` parts of ``size`` and a rest, counted by ``block``."""
-
-    extent: int
-    size: int
-    block: Iter
-
-    @property
-    def count(self) -> int:
-        """Whole parts."""
-        return self.extent // self.size
-
-    @property
-    def kinds(self) -> list[Part]:
-        """The whole ones, then the rest, where there are any."""
-        number: Expr = self.block if self.block.extent > 1 else Lit(0, INT64)
-        rest = Part(
-            Lit(self.count, INT64), _number(self.count * self.size), self.extent % self.size
-        )
-        whole = Part(number, number * self.size, self.size)
-        return [part for part, some in ((whole, self.count), (rest, rest.size)) if some]
-
-
-def parts(extent: int, size: int) -> Parts:
-    """``extent`` in parts of ``size``."""
-    size = min(size, extent)
-    return Parts(extent, size, Iter(-(-extent // size)))
-
-
-def _number(value: int) -> Expr:
-    return Lit(value, INT64)
-
-
-def each(nest: Nest, cut: Sequence[Parts], write: Callable[..., None], *chosen: Part) -> None:
-    """Call ``write`` with every combination of whole parts and rests, each in its branch."""
-    if not cut:
-        write(*chosen)
-        return
-    branches = [partial(each, nest, cut[1:], write, *chosen, part) for part in cut[0].kinds]
-    if len(branches) == 1:
-        branches[0]()
-    else:
-        nest.branch(apply("less", cut[0].block, cut[0].count), *branches)
-
-
-def _open(nest: Nest, iters: Iterable[Iter], *cut: Parts) -> None:
-    """Loops that threads share: over indices, and over parts where there are several."""
-    for iterator in (*iters, *(p.block for p in cut if p.block.extent > 1)):
-        nest.open(iterator, "parallel")
-
-
-# Panels -------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Panels:
-    """An operand copied into the order in which tiles read it: for each of its ``outer`` indices
-    and each part of ``index``, all inner indices, the places of the part side by side.
-    """
-
-    load: Load
-    index: Iter
-    cut: Parts
-    outer: tuple[Iter, ...]
-    inner: tuple[Iter, ...]
-    turned: Iter | None
-
-    @property
-    def size(self) -> int:
-        """Elements, the rest of ``index`` filled up to a whole part."""
-        loops = (*self.outer, self.cut.block, *self.inner)
-        return math.prod(i.extent for i in loops) * self.cut.size
-
-    def offset(self, part: Part, place: Expr) -> Expr:
-        """Where the ``place`` of a part lies at the current outer and inner indices."""
-        offset: Expr = _number(0)
-        for iterator in self.outer:
-            offset = offset * iterator.extent + iterator
-        offset = offset * self.cut.block.extent + part.number
-        for iterator in self.inner:
-            offset = offset * iterator.extent + iterator
-        return offset * self.cut.size + place
-
-    def copy(self, buffer: Buffer, begin: int) -> tuple[Statement, ...]:
-        """The phase that fills the panels, which begin at an element of ``buffer``."""
-        nest = Nest()
-        inner = [i for i in self.inner if i is not self.turned]
-        _open(nest, (*self.outer, *inner), self.cut)
-
-        def write(part: Part) -> None:
-            lane, depth = Iter(part.size), nest.depth_now
-            nest.open(lane, "vector")
-            if self.turned is not None:  # two vector loops are a transposing copy
-                nest.open(self.turned, "vector")
-            value = _at(self.load, {self.index: part.start + lane})
-            nest.append(Put(buffer, (self.offset(part, lane) + begin,), value))
-            nest.close(nest.depth_now - depth)
-
-        each(nest, [self.cut], write)
-        return nest.close_all()
 
 
 # Tiles --------------------------------------------------------------------------------------------
@@ -246,7 +142,7 @@ class _Columns(_Tiled):
     def phases(self) -> tuple[Statement, ...]:
         copies = [p.copy(self.scratch, self.begins[name]) for name, p in self.panels.items()]
         nest = Nest()
-        _open(nest, self.outer(), self.along, self.down, self.across)
+        open_shared(nest, self.outer(), self.along, self.down, self.across)
         each(nest, [self.along, self.down, self.across], partial(self.one, nest))
         return tuple(s for phase in (*copies, nest.close_all()) for s in phase)
 
@@ -256,7 +152,7 @@ class _Columns(_Tiled):
         rows = [down.start + r for r in range(down.size)]
         columns = [across.start + s for s in range(across.size)]
         places = [[self.place(r, s, along.start + lane) for s in columns] for r in rows]
-        first = [self.read("first", line[0], down, _number(r)) for r, line in enumerate(places)]
+        first = [self.read("first", line[0], down, constant(r)) for r, line in enumerate(places)]
         second = [self.read("second", place, along, lane) for place in places[0]]
         kept = {n: self.buffer_like(n, down.size * along.size) for n in turned(self.tile)}
         for buffer in kept.values():
@@ -282,15 +178,15 @@ class _Columns(_Tiled):
         nest.open(lane, "vector")
         place = self.place(down.start + row, across.start, along.start + lane)
         value = Load(kept, (row * along.size + lane,))
-        nest.append(Put(target.buffer, (_at(target.index[0], place),), value))
+        nest.append(Put(target.buffer, (placed(target.index[0], place),), value))
         nest.close(2)
 
     def read(self, name: str, place: Place, part: Part, within: Expr) -> Expr:
         """An operand at a place: in its panels if it has any."""
         if name not in self.panels:
-            return _at(self.c.first if name == "first" else self.c.second, place)
+            return placed(self.c.first if name == "first" else self.c.second, place)
         offset = self.panels[name].offset(part, within) + self.begins[name]
-        return Load(self.scratch, (_at(offset, place),))
+        return Load(self.scratch, (placed(offset, place),))
 
 
 class _Inner(_Tiled):
@@ -298,7 +194,7 @@ class _Inner(_Tiled):
 
     def phases(self) -> tuple[Statement, ...]:
         nest = Nest()
-        _open(nest, self.outer(), self.down, self.across)
+        open_shared(nest, self.outer(), self.down, self.across)
         each(nest, [self.down, self.across], partial(self.one, nest))
         return nest.close_all()
 
@@ -310,8 +206,8 @@ class _Inner(_Tiled):
         rows = [down.start + r for r in range(down.size)]
         columns = [across.start + s for s in range(across.size)]
         places = [[self.place(r, s) for s in columns] for r in rows]
-        first = [_at(self.c.first, line[0]) for line in places]
-        second = [_at(self.c.second, place) for place in places[0]]
+        first = [placed(self.c.first, line[0]) for line in places]
+        second = [placed(self.c.second, place) for place in places[0]]
         self.micro(nest, places, first, second)
 
     def open_inner(self, nest: Nest) -> None:
@@ -327,7 +223,7 @@ class _Streamed(_Tiled):
     def phases(self) -> tuple[Statement, ...]:
         extent = self.tile.lane.extent
         along, nest = parts(extent, min(WIDTH, max(WIDTH // 4, extent // 4 // 64 * 64))), Nest()
-        _open(nest, self.outer(), along)
+        open_shared(nest, self.outer(), along)
         each(nest, [along], partial(self.one, nest))
         return nest.close_all()
 
@@ -347,7 +243,7 @@ class _Streamed(_Tiled):
         self.add(nest, along, sums, [block * STREAMS + k for k in range(STREAMS)])
         nest.close()
         if rest:
-            self.add(nest, along, sums, [_number(count * STREAMS + k) for k in range(rest)])
+            self.add(nest, along, sums, [constant(count * STREAMS + k) for k in range(rest)])
         nest.close(len(outer))
         for place, at in self.sweep(nest, along):
             finish(nest, c, place, nest.define(Load(sums, at), nest.depth_now))
@@ -357,23 +253,23 @@ class _Streamed(_Tiled):
         lane = Iter(along.size)
         nest.open(lane, "vector")
         for row in range(self.tile.height):
-            place = self.place(_number(row), _number(0), along.start + lane)
+            place = self.place(constant(row), constant(0), along.start + lane)
             yield place, (lane + row * along.size,)
         nest.close()
 
     def add(self, nest: Nest, along: Part, sums: Buffer, inner: Sequence[Expr]) -> None:
         """The products of a few inner indices, added to all sums."""
         c, last = self.c, self.c.total.iters[-1]
-        rows = [self.place(_number(r), _number(0)) for r in range(self.tile.height)]
+        rows = [self.place(constant(r), constant(0)) for r in range(self.tile.height)]
         outside = nest.depth_now
         factors = [
-            [nest.define(_at(c.first, {**row, last: k}), outside) for k in inner] for row in rows
+            [nest.define(placed(c.first, {**row, last: k}), outside) for k in inner] for row in rows
         ]
         seconds: list[Local] = []
         for row, (place, at) in enumerate(self.sweep(nest, along)):
             depth = nest.depth_now
             if not seconds:
-                seconds = [nest.define(_at(c.second, {**place, last: k}), depth) for k in inner]
+                seconds = [nest.define(placed(c.second, {**place, last: k}), depth) for k in inner]
             total = nest.define(Load(sums, at), depth)
             for factor, second in zip(factors[row], seconds, strict=True):
                 nest.append(Accumulate(total, "add", _product(c, factor, second)))
@@ -385,10 +281,6 @@ WRITERS = {"columns": _Columns, "inner": _Inner, "streamed": _Streamed}
 
 def _product(c: Contraction, factor: Expr, other: Expr) -> Expr:
     return Apply("multiply", (factor, other), c.total.dtype)
-
-
-def _at(e: Expr, place: Place) -> Expr:
-    return substitute(e, lambda part: place.get(part) if isinstance(part, Iter) else None)
 
 
 def _spot(buffer: Buffer, width: int, lane: Iter, row: int) -> Spot:

@@ -129,9 +129,10 @@ class Writer(Expressions):
     # Vector loops ---------------------------------------------------------------------------------
     def vector_loop(self, loop: Loop, low: Value, high: Value) -> None:
         """Whole vectors first, then what is left under a mask."""
-        narrow = self.width(loop)
+        narrow, length = self.width(loop), high - low
         wide = loop.lanes or narrow * _unrolling(loop)
-        length = high - low
+        while not loop.lanes and wide > narrow and _leaves_vectors(length.number, wide, narrow):
+            wide //= 2
         whole = low + (length - self.remainder(length, wide))
         if length.number is None or length.number >= wide:
             self.whole_vectors(loop, low, whole, wide)
@@ -189,7 +190,9 @@ class Writer(Expressions):
         parts = walk(*(e for s in statements((loop,)) for e in expressions(s)))
         divisions = [e for e in parts if isinstance(e, Apply) and e.function == "divide"]
         used = dict.fromkeys(e.args[1] for e in divisions if e.dtype.bytes >= 4)
-        return {b: divisor(self.values[b]) for b in used if b in self.values and isinstance(b, Local)}
+        return {
+            b: divisor(self.values[b]) for b in used if b in self.values and isinstance(b, Local)
+        }
 
     def combiner(self, function: str, like: Expr) -> Callable[[Value, Value], Value]:
         return lambda a, b: self.call(function, like, [a, b])
@@ -232,6 +235,11 @@ class Writer(Expressions):
         else:
             lanes = self.lanes.count
             self.f.scatter(value.spread(lanes), pointer, offset.spread(lanes), self.active())
+
+
+def _leaves_vectors(length: int | None, wide: int, narrow: int) -> bool:
+    """Whether a short loop would do whole vectors under a mask, if ``wide`` lanes went first."""
+    return length is not None and length < 4 * wide and length % wide >= narrow
 
 
 def _unrolling(loop: Loop) -> int:

@@ -80,9 +80,7 @@ def _kernel(number: int | None, made: Executable) -> int | None:
 
 def _drawing(title: str, graph: Graph, options: argparse.Namespace, **more: Any) -> Drawing:
     detail = "all" if options.all else "folded"
-    return draw(
-        graph, view=options.view, layout=options.layout, detail=detail, title=title, **more
-    )
+    return draw(graph, view=options.view, layout=options.layout, detail=detail, title=title, **more)
 
 
 def _save(drawing: Drawing, text: str, path: Path) -> None:

@@ -21,23 +21,14 @@ from itertools import product
 
 from graphc.expr import Buffer, Expr, Lit, Load, Reduce, substitute
 from graphc.graph import Graph, Node, readers
+from graphc.kernels.candidates import memory_candidates
 from graphc.kernels.kernel import Refusal
 from graphc.kernels.place import Places, places
-from graphc.kernels.trace import DEEP, Tracer, flatten, iterators, loads, unflatten
-from graphc.scalars import SCALARS
+from graphc.kernels.trace import Tracer, flatten, iterators, loads, unflatten
 from graphc.types import FLOAT16, INT64
 
 MEMBERS = 64
 """Nodes in one kernel at most: bounds registers and compile time."""
-CHEAP = 4
-"""A chain of operations this cheap that reads one tensor is repeated by its readers rather than
-stored.
-"""
-SMALL = 16
-"""A tensor this many times smaller than its reader counts as a number: the scale of a channel."""
-TURN = 8
-"""What a free node counts towards `DEEP`: reshapes and transposes in turn double an index each.
-"""
 ROW = 16 << 10
 """Bytes of sums over all rows that a kernel keeps beside the row that it works on."""
 FEW_ROWS, LARGE = 8, 1 << 16
@@ -298,7 +289,7 @@ class _Fuser:
         return stage
 
     def across(self, node: Node, group: Group) -> int | str:
-        """The stage of a reduction over the outer indices, as the sum of a gradient over all rows."""
+        """The stage of a reduction over the outer indices: a gradient summed over all rows."""
         if node.dtype == FLOAT16 or group.inner_size * node.dtype.bytes > ROW:
             return f"{group.inner_size} sums of {node.dtype} are too many to keep in a cache"
         stage = self.first_stage(reduction_body(self.tracer, node, group), group)
@@ -336,68 +327,6 @@ def reduction_body(tracer: Tracer, node: Node, group: Group) -> Expr:
     places = [group.index[a] for a in sorted(node.op.reduced)]
     new = dict(zip(expr.iters, places, strict=True))
     return substitute(expr.body, lambda e: new.get(e))  # type: ignore[call-overload]
-
-
-# Which nodes may have memory ----------------------------------------------------------------------
-def memory_candidates(order: list[Node], roots: set[Node]) -> set[Node]:
-    """The nodes that are computed once and, unless fused away, stored: all but leaves, free nodes
-    and cheap repeats.
-    """
-    cheap = _cheap_chains(order)
-    reading = readers(order)
-    wanted: set[Node] = set()  # read by something that needs whole tensors in memory
-    real: set[Node] = set()
-    for node in reversed(order):
-        if any(_is_hard(r) or (r not in real and r in wanted) for r in reading[node]):
-            wanted.add(node)
-        if node.op.kind in ("leaf", "free"):
-            continue
-        if node in roots or node in wanted or node not in cheap:
-            real.add(node)
-    return real | _too_deep(order, real)
-
-
-def _is_hard(reader: Node) -> bool:
-    return reader.op.kind in ("contract", "compute", "scatter")
-
-
-def _cheap_chains(order: Iterable[Node]) -> set[Node]:
-    """Pointwise nodes whose whole chain costs little and starts from at most one tensor (and any
-    numbers, and tensors so much smaller that they stay in the cache).
-    """
-    price: dict[Node, int] = {}
-    sources: dict[Node, frozenset[Node]] = {}
-    cheap: set[Node] = set()
-    for node in order:
-        own = _price(node)
-        price[node] = own + sum(price[x] for x in node.inputs)
-        found = frozenset[Node]().union(*(sources[x] for x in node.inputs))
-        sources[node] = frozenset(x for x in found if x.type.size * SMALL > node.type.size)
-        if node.op.kind == "pointwise" and price[node] <= CHEAP and len(sources[node]) <= 1:
-            cheap.add(node)
-        elif node.op.kind != "free":
-            price[node] = 0
-            sources[node] = frozenset({node}) if node.shape else frozenset()
-    return cheap
-
-
-def _price(node: Node) -> int:
-    scalar = SCALARS.get(node.op.name)
-    return scalar.cost if scalar else 0 if node.op.kind == "free" else 1
-
-
-def _too_deep(order: Iterable[Node], real: set[Node]) -> set[Node]:
-    """Free and cheap nodes at the end of a chain longer than `DEEP`."""
-    depth: dict[Node, int] = {}
-    forced: set[Node] = set()
-    for node in order:
-        own = TURN if node.op.kind == "free" else 1
-        depth[node] = own + max((depth[x] for x in node.inputs), default=0)
-        if depth[node] > DEEP and node not in real:
-            forced.add(node)
-        if node in real or node in forced or node.op.kind == "leaf":
-            depth[node] = 0
-    return forced
 
 
 def fuse(graph: Graph) -> Fusion:

@@ -13,6 +13,7 @@ from functools import partial
 
 from graphc.expr import (
     Apply,
+    Bounded,
     Buffer,
     Expr,
     Iter,
@@ -23,7 +24,6 @@ from graphc.expr import (
     Substitution,
     cast,
     walk,
-    without_promises,
 )
 from graphc.graph import Graph, Node
 from graphc.kernels.divide import without_divisions
@@ -176,7 +176,6 @@ class _Writer:
         self.spills: set[Node] = set()
         self.stores: dict[int, list[Store]] = {}
         self.resolvers: dict[int, Substitution] = {}
-        self.unwrapped = without_promises()
 
     def kernels(self) -> list[Kernel]:
         if self.group.kind == "scatter":
@@ -240,20 +239,22 @@ class _Writer:
         return cast(Load(self.row(node), ()), node.dtype)
 
     def resolve(self, expr: Expr, stage: int) -> Expr:
-        """``expr`` with its loads of other members replaced by what they are at this stage."""
-
+        """``expr`` with its loads of other members replaced by what they are at this stage, and
+        indices that guards keep in bounds in place of their promises.
+        """
         if stage not in self.resolvers:  # one per stage, so that members share what they share
             self.resolvers[stage] = Substitution(partial(self.replaced, stage))
-        return self.resolvers[stage](self.unwrapped(expr))
+        return self.resolvers[stage](expr)
 
     def replaced(self, stage: int, e: Expr) -> Expr | None:
-        if not isinstance(e, Load):
+        if isinstance(e, Bounded):
+            return self.resolvers[stage](e.index) if e.owner is None else None
+        if not isinstance(e, Load) or not (e.buffer in self.owner or e.buffer in self.homes):
             return None
+        index = tuple(map(self.resolvers[stage], e.index))
         if e.buffer in self.owner:
-            return self.member(self.owner[e.buffer], e, stage)
-        if e.buffer in self.homes:
-            return Load(self.homes[e.buffer], tuple(map(self.resolvers[stage], e.index)))
-        return None
+            return self.member(self.owner[e.buffer], Load(e.buffer, index), stage)
+        return Load(self.homes[e.buffer], index)
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":

@@ -55,7 +55,8 @@ def places(
     owner = {b: n for n, b in tracer.buffers.items()}
     fixed = outputs | new
     wholes = [y for y in order if y in real and y not in new and _is_whole(y)]
-    for y in sorted(wholes[::-1], key=lambda y: -math.prod(y.type.static_shape)):
+    wholes.reverse()  # a whole before those that may lie in it
+    for y in sorted(wholes, key=lambda y: -math.prod(y.type.static_shape)):
         view = None if y in found.of or y in fixed else _view(y, found, tracer, owner)
         if view is not None:
             found.of[y], found.rest[y] = view, ()
@@ -80,7 +81,8 @@ def _is_whole(y: Node) -> bool:
 
 def _lands(y: Node, k: int) -> Index | None:
     index = iterators(y.inputs[k].type.static_shape) if y.inputs else ()
-    return y.op.lands(k, index, *(x.type for x in y.inputs))
+    landed: Index | None = y.op.lands(k, index, *(x.type for x in y.inputs))
+    return landed
 
 
 def _is_free(x: Node, found: Places, fixed: set[Node]) -> bool:

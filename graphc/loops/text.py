@@ -1,7 +1,7 @@
 """Loops as text: stable under renaming, because every name is a number by position.
 
 Comes in: statements. Goes out: lines. It lives beside the language, not with the drawings, because
-the text is also what compiled code is cached under: two kernels with one text are one kernel.
+the text also tells which loops do the same: panels that equal loops fill are filled once.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
                 head = f"{pad}for {names.iter(iterator)} in {kind}(0, {iterator.extent}{step}):"
                 lines += [head, *_lines(inner, names, pad + "    ")]
             case When(condition, chosen, other):
-                lines += [f"{pad}if {bare(condition, names)}:", *_lines(chosen, names, pad + "    ")]
+                lines.append(f"{pad}if {bare(condition, names)}:")
+                lines += _lines(chosen, names, pad + "    ")
                 lines += [f"{pad}else:", *_lines(other, names, pad + "    ")]
             case Define(local, value):
                 text = bare(value, names)

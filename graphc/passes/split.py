@@ -1,8 +1,9 @@
 """Splitting reductions: one long fold becomes a fold of folds, so that there is work for many.
 
 Comes in: a graph with static sizes. Goes out: a graph in which a large tensor folded to few
-elements is folded to some dozens of parts first, and so is the sum of a filter's gradient. A separate pass, called before lowering by
-backends that work in parallel, because it adds operations and changes the order of sums.
+elements is folded to some dozens of parts first, and so are the long sums of a filter's gradient. A
+separate pass, called before lowering by backends that work in parallel, because it adds operations
+and changes the order of sums.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _divisor(extent: int) -> int:
 
 @by_hand(
     "split convolution", Convolve,
-    why="a sum over parts of the channels can be added up side by side, each part near its operands",
+    why="parts of the channels can be added up side by side, each near its operands",
     unsafe="rounding",
 )  # fmt: skip
 def _split_convolution(node: Node) -> Node | None:

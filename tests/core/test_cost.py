@@ -26,7 +26,7 @@ def test_a_scalar_function_is_one_operation():
 
 def test_convolution():
     x, w = dsl.input("x", (2, 3, 8, 8)), dsl.input("w", (5, 3, 3, 3))
-    y = functional.conv2d(x, w)
+    y = functional.conv(x, w)
     flops, traffic = cost_of([x, w], [y])
     assert flops == 2 * (2 * 5 * 6 * 6) * (3 * 3 * 3)
     assert traffic == 4 * (2 * 3 * 64 + 5 * 27 + 2 * 5 * 36)

@@ -65,9 +65,7 @@ def evaluate(expr: Expr, values: dict[Iter, int]) -> int:
 
 
 @given(INDICES, INDICES, st.integers(1, 9), VALUES)
-def test_the_algebra_is_integer_arithmetic(
-    a: Expr, b: Expr, n: int, values: dict[Iter, int]
-):
+def test_the_algebra_is_integer_arithmetic(a: Expr, b: Expr, n: int, values: dict[Iter, int]):
     x, y = evaluate(a, values), evaluate(b, values)
     assert evaluate(a + b, values) == x + y
     assert evaluate(a - b, values) == x - y

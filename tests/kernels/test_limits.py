@@ -16,7 +16,8 @@ from graphc.compile import build
 from graphc.expr import walk
 from graphc.grad import gradients
 from graphc.graph import Graph, Node
-from graphc.kernels.fuse import MEMBERS, TURN
+from graphc.kernels.candidates import TURN
+from graphc.kernels.fuse import MEMBERS
 from graphc.kernels.lower import STACK, lower
 from graphc.kernels.trace import DEEP
 from graphc.loops.ir import expressions, statements

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from graphc.expr import Buffer, Expr, Iter, Lit, Load
 from graphc.graph import Graph
+from graphc.kernels import memory
 from graphc.kernels.kernel import Kernel, Plan, Stage, Store
 from graphc.kernels.lower import lower
-from graphc.kernels import memory
 from graphc.kernels.memory import ALIGNMENT, plan
 from graphc.ops.contraction import matmul
 from graphc.ops.movement import transpose

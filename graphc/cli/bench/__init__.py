@@ -15,7 +15,7 @@ from graphc.cli.bench.child import processors
 from graphc.cli.bench.growth import plot_growth, report_growth
 from graphc.cli.bench.measure import Plan, limits, measure
 from graphc.cli.bench.plot import plot, require_matplotlib
-from graphc.cli.bench.report import failures, holds, report
+from graphc.cli.bench.report import failures, holds, report_run
 from graphc.cli.bench.results import GRAPHC, Result, Run
 from graphc.cli.bench.systems import PEERS, SYSTEMS
 from graphc.cli.bench.workloads import FAMILIES, chosen
@@ -78,7 +78,7 @@ def bench(options: argparse.Namespace, screen: Screen) -> int:
         run = Run.read(options.source)
     else:
         run, stopped = _measured(options, screen)
-    (report_growth if options.growth else report)(run, screen)
+    (report_growth if options.growth else report_run)(run, screen)
     if options.json is not None:
         run.write(options.json)
     if options.plot is not None:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 VARIABLES = (
@@ -59,10 +60,10 @@ class Child:
         }
         command = [sys.executable, "-m", "graphc.cli.bench.worker"]
         pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.complaints = tempfile.TemporaryFile()
-        with _confined(threads):
+        handle, self.complaints = tempfile.mkstemp(dir=folder, suffix=".complaints")
+        with os.fdopen(handle, "wb") as complaints, _confined(threads):
             self.process = subprocess.Popen(
-                command, env=environment, stderr=self.complaints, text=True, process_group=0,
+                command, env=environment, stderr=complaints, text=True, process_group=0,
                 **pipes,
             )  # fmt: skip
 
@@ -86,8 +87,7 @@ class Child:
     def _last_words(self) -> str:
         """Why the process is no more."""
         status = self.process.wait()
-        self.complaints.seek(0)
-        said = self.complaints.read().decode(errors="replace").strip().splitlines()
+        said = Path(self.complaints).read_text("utf-8", "replace").strip().splitlines()
         return f"the process ended with status {status}: {said[-1] if said else 'in silence'}"
 
     def _signal(self, name: str) -> None:
@@ -108,7 +108,6 @@ class Child:
         self._signal("SIGKILL")
         self.process.kill()
         self.process.wait()
-        self.complaints.close()
 
 
 @contextlib.contextmanager

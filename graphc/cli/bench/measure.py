@@ -63,7 +63,7 @@ def measure(workload: Workload, plan: Plan, say: Say) -> Iterator[Result]:
             facts = (workload.name, workload.summary, threads, workload.bar)
             if "failed" in right:
                 failed = Outcome(failed=f"no results to compare with: {right['failed']}")
-                yield Result(*facts, outcomes=dict.fromkeys(plan.systems, failed))
+                yield Result(*facts, outcomes={plan.systems[0]: failed})
                 continue
             outcomes = _outcomes(workload, plan, threads, file, say)
             yield Result(*facts, **right, outcomes=outcomes)

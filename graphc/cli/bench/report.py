@@ -15,11 +15,11 @@ from graphc.cli.screen import Screen, duration
 Table = tuple[list[str], list[list[str]]]
 
 
-def report(run: Run, screen: Screen) -> None:
+def report_run(run: Run, screen: Screen) -> None:
     """Print everything."""
     for threads in run.thread_counts:
         results = run.on(threads)
-        screen.heading(f"seconds of a call, {threads_shown(threads)}{_limits(run, threads)}")
+        screen.heading(f"seconds of a call, {threads_shown(threads)}{limits_shown(run, threads)}")
         screen.table(*speed(run, results))
         screen.heading(f"first call, and most memory while steps run, {threads_shown(threads)}")
         screen.table(*making(results))
@@ -36,7 +36,8 @@ def threads_shown(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def _limits(run: Run, threads: int) -> str:
+def limits_shown(run: Run, threads: int) -> str:
+    """The machine's limits in words, in brackets."""
     limit = run.rooflines.get(threads)
     if limit is None:
         return ""

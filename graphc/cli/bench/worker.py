@@ -18,9 +18,11 @@ Anything that goes wrong is {"failed": one line}. What libraries print goes to s
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -148,8 +150,16 @@ def first_results(program: Prepared, job: Job, made: Any) -> Arrays:
     return program.read(made)
 
 
+PR_SET_PDEATHSIG = 1
+"""Linux, prctl(2): the signal that a process gets when its parent dies."""
+
+
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer until standard input ends. Who is held still does not see that end, so on Linux a
+    worker is killed with its parent.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # from here on nobody else writes among the answers
     worker = Worker()

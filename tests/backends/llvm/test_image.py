@@ -187,7 +187,7 @@ def hostile(change: str) -> bytes:
     ],
 )  # fmt: skip
 def test_contents_are_checked_before_they_are_used(change: str):
-    with pytest.raises(ValueError, match="image|nothing|type|packed|fill|parts"):
+    with pytest.raises(ValueError, match=r"\S"):
         images.read(hostile(change))
 
 
@@ -198,7 +198,7 @@ def test_contents_are_checked_before_they_are_used(change: str):
 )
 def test_strings_that_are_no_entries(data: bytes):
     for read in (images.read, kernel_code.read):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"\S"):
             read(data)
 
 
@@ -221,3 +221,12 @@ def test_equal_kernels_are_scheduled_once(monkeypatch: pytest.MonkeyPatch):
     scheduled.clear()
     llvm.build(lower(layers(80)))
     assert not scheduled
+
+
+def test_other_machines_have_other_code(monkeypatch: pytest.MonkeyPatch):
+    program = lower(step())
+    ours = {form.key for form in llvm.executable.Listing(lambda: program).forms}
+    monkeypatch.setenv("GRAPHC_CPU", "x86-64-v3")
+    theirs = {form.key for form in llvm.executable.Listing(lambda: program).forms}
+    assert ours.isdisjoint(theirs)
+    assert len(ours) == len(theirs)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +130,64 @@ def test_parent_and_child_work_after_a_fork(pool, kernels):
         stopped.set()
         other.join()
     assert correct()
+
+
+class Chunks:
+    """A kernel in Python: the caller's chunk waits until a worker has one, which takes as long as
+    it is told.
+    """
+
+    def __init__(self, caller_seconds: float, worker_seconds: float) -> None:
+        self.seconds = (caller_seconds, worker_seconds)
+        self.caller = threading.get_ident()
+        self.entered = threading.Event()
+        self.done: list[tuple[int, int]] = []
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+        self.kept = kind(self.run)
+        self.address = ctypes.cast(self.kept, ctypes.c_void_p).value
+
+    def run(self, context: int, low: int, high: int) -> None:
+        mine = threading.get_ident() == self.caller
+        if mine and high - low == 1:
+            self.entered.wait()
+        elif not mine:
+            self.entered.set()
+        time.sleep(self.seconds[0 if mine else 1])
+        self.done.append((low, high))
+
+
+@pytest.fixture
+def pair():
+    made = threads.Pool(2)
+    yield made
+    made.stop()
+
+
+def alone_until(pool: threads.Pool) -> ctypes.c_int64:
+    return ctypes.c_int64.from_address(pool.state + threads.FIELDS["alone_until"])
+
+
+def test_a_worker_that_keeps_the_caller_waiting_is_left_alone_for_a_while(pair):
+    held = Chunks(0.0, 0.05)
+    pair.run(held.address, 0, 2, 1)
+    assert sorted(held.done) == [(0, 1), (1, 2)]
+    until = alone_until(pair).value
+    assert until > time.monotonic_ns()
+    alone = Chunks(0.0, 0.0)
+    alone_until(pair).value = until + 10**12  # however slow this machine is
+    pair.run(alone.address, 0, 2, 1)
+    assert alone.done == [(0, 2)]
+    alone_until(pair).value = time.monotonic_ns() - 1
+    again = Chunks(0.02, 0.02)
+    pair.run(again.address, 0, 2, 1)
+    assert sorted(again.done) == [(0, 1), (1, 2)]
+
+
+def test_waiting_no_longer_than_working_is_no_reason_to_work_alone(pair):
+    equal = Chunks(0.2, 0.1)
+    pair.run(equal.address, 0, 2, 1)
+    assert sorted(equal.done) == [(0, 1), (1, 2)]
+    assert alone_until(pair).value == 0
 
 
 SCRIPT = """

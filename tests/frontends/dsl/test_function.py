@@ -263,3 +263,98 @@ def test_a_jitted_function_inside_another_is_part_of_its_graph():
 
     assert outer(np.float32([1, 2])).tolist() == [4, 8]
     assert not twice.versions
+
+
+# The short way of `jit` ---------------------------------------------------------------------------
+A, B = np.arange(3, dtype=np.float32), np.ones(3, np.float32)
+
+
+def test_the_short_way_takes_only_what_means_the_same():
+    @gc.jit
+    def f(x, y=None, *, scale=2.0):
+        first, second = x if isinstance(x, list) else (x, y)
+        return first * scale if second is None else first - second
+
+    for _ in range(2):
+        np.testing.assert_array_equal(f(A, B), A - B)
+        np.testing.assert_array_equal(f([B, A]), B - A)
+        np.testing.assert_array_equal(f(B, A), B - A)
+        np.testing.assert_array_equal(f(A), A * 2)
+        np.testing.assert_array_equal(f(A, scale=3.0), A * 3)
+        np.testing.assert_array_equal(f(A, None), A * 2)
+        np.testing.assert_array_equal(f(y=A, x=B), B - A)
+    assert len(f.versions) == 4
+
+
+def test_defaults_that_are_arrays_are_no_arguments_by_place():
+    @gc.jit
+    def f(x, *, shift=A):
+        return x + shift
+
+    for _ in range(2):
+        np.testing.assert_array_equal(f(B), A + B)
+        with pytest.raises(TypeError):
+            f(B, B)
+    np.testing.assert_array_equal(f(B, shift=B), B + B)
+
+
+def test_constants_by_place_must_be_the_same_objects():
+    calls = []
+
+    @gc.jit
+    def power(x, n, y):
+        calls.append(n)
+        return x**n + y
+
+    for n in (2, 2, 3, 2, 3, 3):
+        np.testing.assert_array_equal(power(A, n, B), A**n + B)
+    assert calls == [2, 3]
+    with pytest.raises(TypeError):
+        power(A, 2)
+    with pytest.raises(TypeError):
+        power(A, 2, B, B)
+
+
+def test_a_jitted_method_of_two_objects():
+    class Scale:
+        def __init__(self, factor):
+            self.factor = factor
+
+        @gc.jit
+        def __call__(self, x):
+            return x * self.factor
+
+    two, three = Scale(2.0), Scale(3.0)
+    for _ in range(3):
+        np.testing.assert_array_equal(two(A), A * 2)
+        np.testing.assert_array_equal(two(A), A * 2)
+        np.testing.assert_array_equal(three(A), A * 3)
+
+
+def test_shapes_and_dtypes_that_alternate():
+    f = gc.jit(lambda x: x * 2)
+    for x in (A, A[:2], A, A.astype(np.float64), A[::2], A.astype(np.int64), A):
+        found = f(x)
+        np.testing.assert_array_equal(found, x * 2)
+        assert found.dtype == x.dtype
+    assert len(f.versions) == 4
+
+
+def test_a_fault_on_the_short_way_names_the_line_and_the_inputs():
+    f = gc.jit(lambda x, i: x[i])
+    right, wrong = np.array([0, 2]), np.array([0, 3])
+    np.testing.assert_array_equal(f(A, right), A[right])
+    for call in (f, gc.compile([x := gc.input("x", 3), i := gc.input("i", 2, "int64")], x[i])):
+        with pytest.raises(gc.UserError, match="GC0306") as caught:
+            call(A, wrong)
+        assert "x" in str(caught.value)
+        np.testing.assert_array_equal(call(A, right), A[right])
+
+
+def test_results_keep_their_nesting_on_the_short_way():
+    f = gc.jit(lambda x: {"a": x + 1, "b": (x, [x * 2])})
+    for _ in range(3):
+        found = f(A)
+        np.testing.assert_array_equal(found["a"], A + 1)
+        np.testing.assert_array_equal(found["b"][1][0], A * 2)
+    assert gc.compile([], ())() == ()

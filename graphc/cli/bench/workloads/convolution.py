@@ -130,9 +130,7 @@ def _layer(name: str, *sizes: int) -> tuple[Workload, ...]:
 
 WORKLOADS = (
     Workload("lenet", LeNet(64), LeNet(2), bar=3.0, task=Train(rate=0.1)),
-    Workload(
-        "vgg", Pair(4, 64, 56), Pair(2, 3, 5), bar=1.5, task=Backward(("w0", "w1"))
-    ),
+    Workload("vgg", Pair(4, 64, 56), Pair(2, 3, 5), bar=1.5, task=Backward(("w0", "w1"))),
     *_layer("conv-L2", 64, 128, 64, 9),
     *_layer("conv-L3", 128, 128, 32, 9),
     *_layer("conv-L4", 128, 128, 16, 7),

@@ -57,6 +57,27 @@ def value_and_slope(coefficients: Sequence[float], t: Any) -> tuple[Any, Any]:
     return polynomial(coefficients, t), polynomial(slope or [0.0], t)
 
 
+def coefficients(s: Any, root: Any, t: Any) -> list[tuple[Any, Any]]:
+    """a0, a1, a2, a3, b0, b1, b2 and their derivatives by temperature; ``root`` is sqrt(s)."""
+
+    def mixed(free: Any, salt: Any, rooted: Any = (0.0,)) -> tuple[Any, Any]:
+        parts = zip(*(value_and_slope(c, t) for c in (free, salt, rooted)), strict=True)
+        value, slope = (x + s * (y + root * z) for x, y, z in parts)
+        return value, slope
+
+    a0, da0 = mixed(A0, A0S, A0R)
+    twice, dtwice = mixed(B1, B1S)
+    return [
+        (a0 + A0SS * s * s, da0),
+        mixed(A1, A1S),
+        mixed(A2, A2S),
+        value_and_slope(A3, t),
+        mixed(B0, B0S, B0R),
+        (0.5 * twice, 0.5 * dtwice),
+        mixed(B2, B2S),
+    ]
+
+
 def enthalpy_slope(module: Any, s: Any, t: Any, p: Any) -> Any:
     """The derivative of dynamic enthalpy by temperature, by hand: a leading d is d/dt.
 
@@ -64,19 +85,9 @@ def enthalpy_slope(module: Any, s: Any, t: Any, p: Any) -> Any:
     decibar.
     """
     sqrt, log = module.sqrt, module.log
-    root_s = sqrt(s)
-
-    def mixed(free: Any, salt: Any, root: Any = (0.0,)) -> Any:
-        parts = zip(*(value_and_slope(c, t) for c in (free, salt, root)), strict=True)
-        return [x + s * (y + root_s * z) for x, y, z in parts]
-
-    a0, da0 = mixed(A0, A0S, A0R)
-    a0 = a0 + A0SS * s * s
-    (a1, da1), (a2, da2) = mixed(A1, A1S), mixed(A2, A2S)
-    a3, da3 = value_and_slope(A3, t)
-    (b0, db0), (b2, db2) = mixed(B0, B0S, B0R), mixed(B2, B2S)
-    b1, db1 = (0.5 * x for x in mixed(B1, B1S))
-
+    (a0, da0), (a1, da1), (a2, da2), (a3, da3), (b0, db0), (b1, db1), (b2, db2) = coefficients(
+        s, sqrt(s), t
+    )
     q = 1 / b2
     r, dr = b1 * q, (db1 - b1 * q * db2) * q
     w, dw = 2 * a3 * r - a2, 2 * (da3 * r + a3 * dr) - da2

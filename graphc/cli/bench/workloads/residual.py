@@ -144,7 +144,8 @@ CIFAR = ((16, 1), (32, 1), (64, 1))
 EIGHTEEN = ((64, 2), (128, 2), (256, 2), (512, 2))
 FIFTY = ((64, 3), (128, 4), (256, 6), (512, 3))
 TINY = ((4, 1), (6, 2))
-SGD = Train(rate=0.1)
+SGD = Train(rate=0.001)
+"""Small steps: rounding decides on which side of 0 some values fall, and so their gradients."""
 
 
 def _imagenet(name: str, task: Any, stages: Any, neck: int, bar: float) -> Workload:
