@@ -103,7 +103,7 @@ def speed() -> str:
     run = Run.read(BENCH)
     said = [
         f"One run on {run.machine['processor']}, {run.machine['system']}, "
-        f"numpy {run.machine['numpy']}: {report.verdict(run)}. An asterisk marks the best peer.",
+        f"{run.machine['peers']}: {report.verdict(run)}. An asterisk marks the best peer.",
         *(folded(run, threads, report.speed) for threads in reversed(run.thread_counts)),
     ]
     if report.failures(run):

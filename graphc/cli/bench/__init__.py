@@ -8,6 +8,7 @@ whether the bars are reached. What is measured is in `workloads`, how in `measur
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
     """The results, and whether Ctrl-C ended them early."""
     workloads = chosen(options.workloads or (["growth"] if options.growth else []))
     plan = _plan(options, screen)
-    run = Run(_machine(), {}, [])
+    run = Run(_machine(plan), {}, [])
     try:
         _look_at_machine(run, plan, screen)
         for workload in workloads:
@@ -159,6 +160,8 @@ MACHINE = (
 """What a reader of the numbers must know; no paths."""
 
 
-def _machine() -> dict[str, str]:
+def _machine(plan: Plan) -> dict[str, str]:
     found = environment()
-    return {fact: found[fact] for fact in MACHINE if fact in found}
+    peers = dict.fromkeys(SYSTEMS[name].modules[0] for name in plan.systems if name in PEERS)
+    versions = {"peers": ", ".join(f"{name} {version(name)}" for name in peers)}
+    return {fact: found[fact] for fact in MACHINE if fact in found} | versions

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from graphc.cli.bench.plot import canvas, save
+from graphc.cli.bench.report import report_failures
 from graphc.cli.bench.results import Outcome, Result, Run
 from graphc.cli.bench.workloads.growth import SERIES, Series
 from graphc.cli.screen import Screen, duration
@@ -61,6 +62,7 @@ def report_growth(run: Run, screen: Screen) -> None:
                 if found:
                     screen.heading(f"{series.name}: {system}, {threads} threads")
                     screen.table(*table(series, found, system))
+    report_failures(run, screen)
 
 
 def table(

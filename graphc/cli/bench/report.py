@@ -23,12 +23,17 @@ def report_run(run: Run, screen: Screen) -> None:
         screen.table(*speed(run, results))
         screen.heading(f"first call, and most memory while steps run, {threads_shown(threads)}")
         screen.table(*making(results))
+    report_failures(run, screen)
+    screen.say()
+    screen.say(verdict(run))
+
+
+def report_failures(run: Run, screen: Screen) -> None:
+    """Print who has no time, and why."""
     failed = failures(run)
     if failed:
         screen.heading("not measured")
         screen.table(("workload", "threads", "system", "why"), failed)
-    screen.say()
-    screen.say(verdict(run))
 
 
 def threads_shown(count: int) -> str:

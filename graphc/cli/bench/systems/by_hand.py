@@ -13,6 +13,7 @@ from graphc.cli.bench.workload import Arrays, Backward, Forward, Train, Update
 
 
 def warm(np: Any) -> None:
+    """Run something trivial."""
     np.zeros(3, np.float32) - 1
 
 

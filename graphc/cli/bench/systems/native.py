@@ -23,6 +23,7 @@ OPTIMISERS = {"sgd": optim.SGD, "adam": optim.Adam}
 
 
 def warm(backend: str, gc: Any) -> None:
+    """Run something trivial."""
     x = dsl.input("x", (3,))
     dsl.compile([x], x - 1, backend=backend)(np.zeros(3, np.float32))
 

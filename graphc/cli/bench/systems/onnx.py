@@ -18,6 +18,7 @@ from graphc.errors import UserError
 
 
 def warm(ort: Any) -> None:
+    """Run something trivial."""
     ort.get_available_providers()
 
 

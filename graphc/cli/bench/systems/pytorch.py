@@ -15,6 +15,8 @@ OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}
 
 
 def warm(compiled: bool, torch: Any) -> None:
+    """Run something trivial."""
+
     def trivial(x: Any) -> Any:
         return x - 1
 

@@ -12,6 +12,7 @@ from graphc.cli.bench.workload import COTANGENT, Arrays, Backward, Forward, Trai
 
 
 def warm(jax: Any, jnp: Any) -> None:
+    """Run something trivial."""
     jax.jit(lambda x: x - 1)(jnp.zeros(3)).block_until_ready()
 
 
