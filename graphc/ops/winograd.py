@@ -123,7 +123,8 @@ class FromTiles(Op):
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         n, c, i, p, j, q = index
-        return _transformed(self.matrix, p, q, lambda u, v: x(c, u, v, n, i, j))
+        place = [Lit(u, INT64) for u in range(len(self.matrix[0]))]
+        return _transformed(self.matrix, p, q, lambda u, v: x(c, place[u], place[v], n, i, j))
 
 
 def _transformed(matrix: Matrix, p: Expr, q: Expr, element: Callable[[int, int], Expr]) -> Expr:
