@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from graphc.backends.llvm.tile import STREAMS
 from graphc.expr import Buffer, Expr, Iter, Lit, Load, apply, substitute
 from graphc.loops.ir import Put, Statement
 from graphc.loops.nest import Nest
@@ -112,22 +113,33 @@ class Panels:
         return offset * self.cut.size + place
 
     def copy(self, buffer: Buffer, begin: int) -> tuple[Statement, ...]:
-        """The phase that fills the panels, which begin at an element of ``buffer``."""
+        """The phase that fills the panels, which begin at an element of ``buffer``.
+
+        Parts lie far apart in memory, often in one set of every cache, and a narrow part has less
+        than a line in each row: so it takes a few rows before the next part begins.
+        """
         nest = Nest()
-        inner = [i for i in self.inner if i is not self.turned]
-        open_shared(nest, (*self.outer, *inner), self.cut)
-
-        def write(part: Part) -> None:
-            lane, depth = Iter(part.size), nest.depth_now
-            nest.open(lane, "vector")
-            if self.turned is not None:  # two vector loops are a transposing copy
-                nest.open(self.turned, "vector")
-            value = placed(self.load, {self.index: part.start + lane})
-            nest.append(Put(buffer, (self.offset(part, lane) + begin,), value))
-            nest.close(nest.depth_now - depth)
-
-        each(nest, [self.cut], write)
+        *far, near = [i for i in self.inner if i is not self.turned] or [Iter(1)]
+        deep = parts(near.extent, STREAMS if self.turned is None else 1)
+        open_shared(nest, (*self.outer, *far), deep, self.cut)
+        each(nest, [deep, self.cut], partial(self.fill, nest, buffer, begin, near))
         return nest.close_all()
+
+    def fill(
+        self, nest: Nest, buffer: Buffer, begin: int, near: Iter, deep: Part, part: Part
+    ) -> None:
+        """Copy one part at a few neighbouring values of the inner index ``near``."""
+        step, lane, depth = Iter(deep.size), Iter(part.size), nest.depth_now
+        if step.extent > 1:
+            nest.open(step, "serial")
+        nest.open(lane, "vector")
+        if self.turned is not None:  # two vector loops are a transposing copy
+            nest.open(self.turned, "vector")
+        now: Place = {near: deep.start + step if step.extent > 1 else deep.start}
+        value = placed(self.load, {**now, self.index: part.start + lane})
+        target = placed(self.offset(part, lane) + begin, now)
+        nest.append(Put(buffer, (target,), value))
+        nest.close(nest.depth_now - depth)
 
 
 def placed(e: Expr, place: Place) -> Expr:

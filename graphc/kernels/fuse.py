@@ -27,8 +27,9 @@ from graphc.kernels.place import Places, places
 from graphc.kernels.trace import Tracer, flatten, iterators, loads, unflatten
 from graphc.types import FLOAT16, INT64
 
-MEMBERS = 64
-"""Nodes in one kernel at most: bounds registers and compile time."""
+MEMBERS = 256
+"""Nodes in one kernel at most: bounds compile time, which grows with the square. What lives too
+long for a register is spilled to the first cache; a kernel more would send it through memory."""
 ROW = 16 << 10
 """Bytes of sums over all rows that a kernel keeps beside the row that it works on."""
 FEW_ROWS, LARGE = 8, 1 << 16
