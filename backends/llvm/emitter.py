@@ -223,15 +223,26 @@ class Emitter:
         self, condition: Value, chosen: Callable[[], Value], other: Callable[[], Value]
     ) -> Value:
         """The value of one of two pieces of code; the other does not run. `condition` is scalar."""
+        (value,) = self.either_of(condition, lambda: [chosen()], lambda: [other()])
+        return value
+
+    def either_of(
+        self,
+        condition: Value,
+        chosen: Callable[[], Sequence[Value]],
+        other: Callable[[], Sequence[Value]],
+    ) -> list[Value]:
+        """`either` for code with several values, or none; both pieces have as many."""
         inside, outside, after = self.fresh("then"), self.fresh("else"), self.fresh("after")
         self.branch(condition, inside, outside)
         arms = []
         for name, make in ((inside, chosen), (outside, other)):
             self.label(name)
-            arms.append((make(), self.block))
+            values = make()
+            arms.append([(value, self.block) for value in values])
             self.jump(after)
         self.label(after)
-        return self.phi(arms)
+        return [self.phi(pair) for pair in zip(*arms, strict=True)]
 
     def call(
         self, function: str | Value, arguments: Sequence[Value], returns: str = "void"

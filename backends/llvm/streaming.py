@@ -14,7 +14,7 @@ from dataclasses import replace
 from graphc.backends.llvm.emitter import Value
 from graphc.backends.llvm.machine import Machine
 from graphc.expr import Load, walk
-from graphc.loops.ir import Accumulate, Loop, Put, Statement, expressions, statements
+from graphc.loops.ir import Loop, Put, Statement, expressions, statements
 
 LINE = 64
 """Bytes that such a store fills at a time; it must begin on a multiple of them."""
@@ -23,7 +23,7 @@ LINE = 64
 def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement, ...]:
     """The phases with the stores marked that fill, in whole lines, more than the last cache holds.
 
-    Only in loops that fold nothing: these are written twice, for memory that is aligned or not.
+    Their loops are written twice, for memory that is aligned or not.
     """
     read = {
         e.buffer for s in statements(phases) for e in walk(*expressions(s)) if isinstance(e, Load)
@@ -34,8 +34,7 @@ def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement
 
     def marked(statement: Statement, inside: bool) -> Statement:
         if isinstance(statement, Loop):
-            folds = any(isinstance(s, Accumulate) for s in statements((statement,)))
-            vector = inside or (statement.kind == "vector" and not folds)
+            vector = inside or statement.kind == "vector"
             return replace(statement, body=tuple(marked(s, vector) for s in statement.body))
         if not isinstance(statement, Put) or not inside or statement.combine:
             return statement

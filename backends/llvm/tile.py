@@ -295,8 +295,12 @@ def _far_cycles(c: Contraction, operand: Load, index: Iter | None, vectors: int)
     alone = operand is c.second and math.prod(i.extent for i in c.rows) == 1
     if alone and step > PAGE // 8:
         return 5.0 * vectors  # nothing is read twice, and no line leads to the next
-    if step < PAGE or c.depth < 64 or c.moves(operand, c.total.iters[-1]) == 1:
+    if c.depth < 64 or c.moves(operand, c.total.iters[-1]) == 1:
         return 0.0
+    if step < PAGE:
+        used = LINE * (1 if operand is c.first else vectors)
+        sparse = step >= STREAMS * used  # no line leads to the next
+        return 4.0 if sparse and c.depth * used > WAYS * PAGE else 0.0
     return 3.0 if step < 2 * PAGE or c.depth < 256 else 20.0
 
 

@@ -145,9 +145,18 @@ class Writer(Expressions):
         if fits is None:
             self.vector_part(loop, low, high, lanes, masked=False)
             return
-        for self.streaming, condition in ((True, fits), (False, fits ^ True)):
-            with self.f.when(condition):
-                self.vector_part(loop, low, high, lanes, masked=False)
+        totals = self.totals(loop)
+        before = [self.values[t] for t in totals]
+
+        def written(streaming: bool) -> list[Value]:
+            self.streaming = streaming
+            self.values.update(zip(totals, before, strict=True))
+            self.vector_part(loop, low, high, lanes, masked=False)
+            self.streaming = False
+            return [self.values[t] for t in totals]
+
+        ends = self.f.either_of(fits, lambda: written(True), lambda: written(False))
+        self.values.update(zip(totals, ends, strict=True))
 
     def starts(self, loop: Loop, low: Value) -> Iterator[Value]:
         """Where the marked stores of a loop begin."""

@@ -57,15 +57,27 @@ def _cheap_chains(order: Iterable[Node]) -> set[Node]:
     for node in order:
         own = _price(node)
         price[node] = own + sum(price[x] for x in node.inputs)
-        size = math.prod(node.type.static_shape)
-        found = frozenset[Node]().union(*(sources[x] for x in node.inputs))
-        sources[node] = frozenset(x for x in found if math.prod(x.type.static_shape) * SMALL > size)
-        if node.op.kind == "pointwise" and price[node] <= CHEAP and len(sources[node]) <= 1:
+        sources[node] = frozenset().union(*(sources[x] for x in node.inputs))
+        if node.op.kind == "pointwise" and price[node] <= CHEAP and _is_one(sources[node], node):
             cheap.add(node)
         elif node.op.kind != "free":
             price[node] = 0
             sources[node] = frozenset({node}) if node.shape else frozenset()
     return cheap
+
+
+def _is_one(sources: frozenset[Node], node: Node) -> bool:
+    """Whether a chain from ``sources`` reads one tensor, small ones aside.
+
+    A contraction adds its bias for nothing, so there a chain with small leaves is no cheap repeat.
+    """
+    size = math.prod(node.type.static_shape)
+    large = [x for x in sources if math.prod(x.type.static_shape) * SMALL > size]
+    small = [x for x in sources if x not in large]
+    is_epilogue = any(x.op.kind == "contract" for x in large) and small
+    if is_epilogue and all(x.op.kind == "leaf" for x in small):
+        return False
+    return len(large) <= 1
 
 
 def _price(node: Node) -> int:
