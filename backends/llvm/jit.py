@@ -96,10 +96,13 @@ def _generator() -> Any:
     """LLVM's code generation without llvmlite's lock, which lets one thread at a time into LLVM.
 
     LLVM itself only asks that threads share no context and no generator, and they do not. The rest
-    is quick, and goes through the lock.
+    is quick, and goes through the lock; so does all where llvmlite does not say what it has loaded.
     """
     locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
-    free = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    path = getattr(llvm.ffi.lib, "_name", None)
+    if path is None:
+        return locked
+    free = ctypes.CDLL(path).LLVMPY_TargetMachineEmitToMemory
     free.argtypes, free.restype = locked.argtypes, locked.restype
     return free
 
