@@ -26,11 +26,30 @@ class Step:
     size: int = 1
 
 
+NEAR = 1 << 19
+"""Bytes that stay in a second-level cache while tiles pass: half of most."""
+
+
 def ordered(tile: Tile, lanes: int, steps: Sequence[Step]) -> list[Iter]:
-    """The loops of ``steps`` around a tile of ``lanes`` columns, outermost first: by the bytes that
-    a tile touches and the one before it in that loop did not.
+    """The loops of ``steps`` around a tile of ``lanes`` columns, outermost first: as they are when
+    all that is read at one place of the other indices stays near, else by the bytes
+    that a tile touches and the one before it in that loop did not.
     """
-    return [s.loop for s in sorted(steps, key=lambda s: -_fresh(tile, lanes, s))]
+    if _swept(tile) > NEAR:
+        steps = sorted(steps, key=lambda s: -_fresh(tile, lanes, s))
+    return [s.loop for s in steps]
+
+
+def _swept(tile: Tile) -> int:
+    """Bytes of the operands of all rows and columns at one place of the other indices."""
+    c = tile.contraction
+    sides = [(i, i.extent) for i in (tile.row, tile.column, tile.lane) if i is not None]
+    inner = [(i, i.extent) for i in c.total.iters]
+    sizes = [
+        math.prod(n for _, n in _spans(operand.index[0], [*sides, *inner])) * operand.dtype.bytes
+        for operand in (c.first, c.second)
+    ]
+    return sum(sizes)
 
 
 def _fresh(tile: Tile, lanes: int, step: Step) -> float:

@@ -70,6 +70,11 @@ def test_a_long_chain_is_cut_into_kernels():
     assert sum(sizes) > 2500
 
 
+def test_a_long_formula_is_one_kernel():
+    """156 nodes, as an equation of state has: what passes between kernels passes through memory."""
+    assert len(lower(chain(156)).kernels) == 1
+
+
 def test_expressions_stay_low():
     assert height(chain(500)) <= TALL + 4
 

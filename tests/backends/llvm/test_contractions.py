@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from execute import native
+from graphc.backends import llvm
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node
+from graphc.kernels.lower import lower
 from graphc.ops.contraction import Contract
 from graphc.ops.convolution import convolution, convolution_transposed
 from graphc.ops.leaves import Input
@@ -58,6 +60,23 @@ def test_every_layout(m: int, k: int, n: int, kind: str, rng: np.random.Generato
     found = native(graph, arrays)
     for ours, wanted in zip(found, [product] * 4 + [product.T] * 4, strict=True):
         check(ours, wanted, k, kind)
+
+
+@pytest.mark.parametrize("depth", [1024, 1031])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_narrow_panels_are_filled_some_rows_at_a_time(
+    depth: int, kind: str, rng: np.random.Generator
+):
+    """A long turned operand, of which a tile uses a part of each line: the gradient of a weight."""
+    graph = product_of_columns(depth, 518, 64, kind)
+    assert "operand in panels" in llvm.build(lower(graph)).source("loops")
+    x, y = arrays = draw(rng, graph)
+    check(native(graph, arrays)[0], x.T.astype(float) @ y, depth, kind)
+
+
+def product_of_columns(depth: int, m: int, n: int, kind: str) -> Graph:
+    x, y = leaf("x", depth, m, kind=kind), leaf("y", depth, n, kind=kind)
+    return Graph((x, y), (Contract((0, 1), (0, 2), (1, 2))(x, y),))
 
 
 @pytest.mark.parametrize(

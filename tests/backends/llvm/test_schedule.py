@@ -138,6 +138,16 @@ def extents(graph: Graph) -> list[int]:
     return [s.iter.extent for s in statements(loops) if isinstance(s, Loop)]
 
 
+@pytest.mark.parametrize(("channels", "outermost"), [(16, 7), (512, 8)])
+def test_what_does_not_stay_near_is_read_once(channels: int, outermost: int):
+    """Panels of many filters are the outermost loop; few filters stay in the cache anyway."""
+    x, w = leaf("x", 4, 1, channels, 9, 9), leaf("w", 1, 512, channels, 3, 3)
+    (kernel,) = lower(Graph((), (Convolve((1, 1), (1, 1))(x, w),))).kernels
+    *_, tiles = schedule(kernel, MACHINES["avx512"])
+    assert isinstance(tiles, Loop)
+    assert tiles.iter.extent == outermost
+
+
 def test_indices_that_move_together_become_one():
     x, y = leaf("x", 3, 4, 5), leaf("y", 3, 4, 5)
     assert extents(Graph((), (tanh(x + y),))) == [60]
