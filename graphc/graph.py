@@ -122,9 +122,7 @@ class Op:
         """The value at ``index`` as a scalar expression; ``xs[k](*j)`` reads input k at j."""
         raise NotImplementedError
 
-    def scatter(
-        self, index: tuple[Expr, ...], *xs: Any, **_: Any
-    ) -> tuple[tuple[Expr, ...], Expr]:
+    def scatter(self, index: tuple[Expr, ...], *xs: Any, **_: Any) -> tuple[tuple[Expr, ...], Expr]:
         """Of kind "scatter" only: where, and what, point ``index`` of the updates adds.
 
         The result starts as input 0; the updates are the last input.

@@ -222,9 +222,7 @@ softplus = _row(
     lambda g, y, x: (g * sigmoid(x),),
     cost=28,
 )
-erf = _row(
-    "erf", _erf_like, lambda g, y, x: (g * (2 / math.sqrt(math.pi)) * exp(-x * x),), cost=20
-)
+erf = _row("erf", _erf_like, lambda g, y, x: (g * (2 / math.sqrt(math.pi)) * exp(-x * x),), cost=20)
 # the result says where the operand was positive, so the operand need not be kept
 relu = _row("relu", _relu, lambda g, y, x: (where(y > 0, g, 0.0),), domain="number")
 

@@ -135,9 +135,7 @@ class Fold(Op):
             )
         needs_one = self.function.name in ("maximum", "minimum") and not x.dtype.is_float
         if needs_one and any(x.shape[a] == 0 for a in self.axes):
-            raise UserError(
-                "GC0104", f"{self.name} of no elements has no value of {x.dtype.name}"
-            )
+            raise UserError("GC0104", f"{self.name} of no elements has no value of {x.dtype.name}")
         return x.drop(self.axes)
 
     def eval(self, x: Array) -> Array:

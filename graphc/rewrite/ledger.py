@@ -67,5 +67,3 @@ class Ledger:
 
     def __str__(self) -> str:
         return "\n".join(str(r) for r in self.records)
-
-

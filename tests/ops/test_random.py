@@ -65,9 +65,7 @@ def test_the_scalar_expression_gives_them_too(counter: str, key: str, answer: st
     state, row = state_node(), Iter(element + 1)
     buffer = Buffer(state.type)
     seed = [int(w) for w in words(key)]
-    point = Points(
-        {row: np.array([element])}, 1, {buffer: np.array([*seed, step, 0], np.uint32)}
-    )
+    point = Points({row: np.array([element])}, 1, {buffer: np.array([*seed, step, 0], np.uint32)})
     for word, wanted in enumerate(words(answer)):
         bits = random.RandomBits((element + 1,), stream, word)(state)
         value = Tracer({state: buffer}).definition(bits, (row,))

@@ -301,9 +301,7 @@ def test_both_sides_agree(name, rng):
             wanted, found = evaluate([left, right], feed)
             if rule.unsafe in ("", "sign of zero") or not left.dtype.is_float:
                 assert same(wanted, found, signed_zero=not rule.unsafe), (wanted, found)
-            elif name.startswith(
-                "fast"
-            ):  # sums of products may cancel
+            elif name.startswith("fast"):  # sums of products may cancel
                 assert np.abs(found - wanted).max() < 5e-6 * np.abs(wanted).max()
             else:
                 assert near(found, wanted), (wanted, found)

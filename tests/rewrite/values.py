@@ -57,6 +57,8 @@ def same(a: Array, b: Array, *, signed_zero: bool) -> bool:
     if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
         return False
     numbers = np.isnan(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
-    return not signed_zero or np.array_equal(np.signbit(a) | numbers, np.signbit(b) | numbers) or (
-        a.dtype.kind not in "fi"
+    return (
+        not signed_zero
+        or np.array_equal(np.signbit(a) | numbers, np.signbit(b) | numbers)
+        or (a.dtype.kind not in "fi")
     )

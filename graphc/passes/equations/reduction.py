@@ -49,9 +49,7 @@ def _fold_twice(node: Node) -> Node | None:
     if operand.type.rank - 1 in inner.axes:
         return None  # a fold of rows fuses with what else is done to the rows
     left = [a for a in range(operand.type.rank) if a not in inner.axes]
-    return fold(
-        outer.function.name, operand, tuple({*inner.axes, *(left[a] for a in outer.axes)})
-    )
+    return fold(outer.function.name, operand, tuple({*inner.axes, *(left[a] for a in outer.axes)}))
 
 
 def _accumulates_wider(node: Node) -> bool:
