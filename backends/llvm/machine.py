@@ -17,6 +17,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+LINE = 64
+"""Bytes of a cache line, on every processor there is code for."""
+
 BASELINE = {"x86_64": "+sse,+sse2", "aarch64": "+neon"}
 """Features that every processor of an architecture has; all that is known of a named CPU's family.
 """

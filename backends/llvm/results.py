@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from graphc.backends.llvm.machine import LINE
 from graphc.graph import Array
 
 LARGE = 1 << 20
 """Bytes from which memory is kept; below, allocators keep it themselves."""
-LINE = 64
-"""Bytes of a cache line: what stores that go round the caches must be aligned to."""
 
 
 class _Memory:

@@ -12,12 +12,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from graphc.backends.llvm.emitter import Value
-from graphc.backends.llvm.machine import Machine
+from graphc.backends.llvm.machine import LINE, Machine
 from graphc.expr import Load, walk
 from graphc.loops.ir import Loop, Put, Statement, expressions, statements
-
-LINE = 64
-"""Bytes that such a store fills at a time; it must begin on a multiple of them."""
 
 
 def streamed(phases: tuple[Statement, ...], machine: Machine) -> tuple[Statement, ...]:

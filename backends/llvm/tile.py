@@ -27,12 +27,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from graphc.backends.llvm.machine import Machine
+from graphc.backends.llvm.machine import LINE, Machine
 from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, walk
 from graphc.index import stride
 from graphc.kernels.kernel import Kernel
 
-WAYS, LINE, PAGE = 8, 64, 4096
+WAYS, PAGE = 8, 4096
 """A first-level cache of 8 ways, each a page long: what nearly all processors have."""
 STREAMS = 8
 """Rows of memory that a core reads side by side at full speed."""

@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphc.backends.llvm.tile import LINE, Tile
+from graphc.backends.llvm.machine import LINE
+from graphc.backends.llvm.tile import Tile
 from graphc.expr import Expr, Iter, Load
 from graphc.index import stride
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from graphc.backends.llvm.emitter import Value
 from graphc.backends.llvm.expressions import Expressions
+from graphc.backends.llvm.machine import LINE
 from graphc.backends.llvm.spelling import base_of
-from graphc.backends.llvm.streaming import LINE, aligned
+from graphc.backends.llvm.streaming import aligned
 from graphc.errors import CompilerBug
 from graphc.expr import Buffer, Expr, Iter, Load
 from graphc.index import flat_index, stride

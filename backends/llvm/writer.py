@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from graphc.backends.llvm.division import Divisor, divisor
 from graphc.backends.llvm.emitter import Emitter, Value
 from graphc.backends.llvm.expressions import Expressions, Lanes
+from graphc.backends.llvm.machine import LINE
 from graphc.backends.llvm.spelling import base_of
-from graphc.backends.llvm.streaming import LINE, aligned
+from graphc.backends.llvm.streaming import aligned
 from graphc.backends.llvm.strided import STEPS, strided_store
 from graphc.backends.llvm.transpose import is_transposing, transposing_copy
 from graphc.errors import CompilerBug

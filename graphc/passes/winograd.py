@@ -43,8 +43,8 @@ def _correlated(node: Node) -> Node | None:
     batch, channels, *_ = x.type.static_shape
     filters = w.shape[0]
     *_, height, width = node.type.static_shape
-    tiles = (-(-height // TILE), -(-width // TILE))
-    if not _is_worth_it(batch * math.prod(tiles), channels, filters, node):
+    tiles = _worthwhile_tiles(node, batch, channels, filters, (height, width))
+    if tiles is None:
         return None
     images = ToTiles(INPUT, TILE)(_padded(x, [n * TILE + 2 for n in tiles]))
     factors = ToTiles(FILTER, 1)(w)
@@ -67,8 +67,8 @@ def _gradient(node: Node) -> Node | None:
     x, g = _without_group(node)
     channels, batch, *_ = x.type.static_shape
     filters = g.shape[0]
-    tiles = (-(-height // TILE), -(-width // TILE))
-    if not _is_worth_it(batch * math.prod(tiles), channels, filters, node):
+    tiles = _worthwhile_tiles(node, batch, channels, filters, (height, width))
+    if tiles is None:
         return None
     images = ToTiles(INPUT, TILE)(_padded(x, [n * TILE + 2 for n in tiles]))
     slopes = ToTiles(transposed(OUTPUT), TILE)(_padded(g, [n * TILE for n in tiles]))
@@ -85,12 +85,18 @@ def _is_dense(node: Node) -> bool:
     return plain and node.dtype == FLOAT32 and node.inputs[0].shape[1] == 1
 
 
-def _is_worth_it(tiles: int, channels: int, filters: int, node: Node) -> bool:
-    """Whether fewer products pay for the transforms, which are written once and read once."""
+def _worthwhile_tiles(
+    node: Node, batch: int, channels: int, filters: int, extents: tuple[int, int]
+) -> tuple[int, ...] | None:
+    """How many tiles cover ``extents``; None when fewer products do not pay for the transforms,
+    which are written once and read once.
+    """
+    counts = tuple(-(-extent // TILE) for extent in extents)
+    tiles = batch * math.prod(counts)
     direct = node.op.cost(node.type, *(x.type for x in node.inputs))
     products = 2 * FACTORS * tiles * channels * filters
     moved = 2 * 4 * FACTORS * (tiles * (channels + filters) + channels * filters)
-    return bool(direct > WORTH * (products + BYTE * moved))
+    return counts if direct > WORTH * (products + BYTE * moved) else None
 
 
 def _without_group(node: Node) -> tuple[Node, Node]:
