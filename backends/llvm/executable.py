@@ -21,7 +21,8 @@ from graphc.backends.llvm.emit import SHARE_ABOVE
 from graphc.backends.llvm.entry import Call, entry
 from graphc.backends.llvm.image import Image
 from graphc.backends.llvm.panels import operand_uses
-from graphc.backends.llvm.results import LARGE, Results
+from graphc.backends.llvm.pages import LARGE, block
+from graphc.backends.llvm.results import Results
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.graph import Array, describe, toposort
@@ -85,8 +86,8 @@ class Executable:
         """
         made = self.image
         self.slots = (ctypes.c_void_p * max(len(made.slots), 1))()
-        self.arena = np.empty(made.arena_bytes + 64, np.uint8)
-        base = self.arena.ctypes.data + (-self.arena.ctypes.data) % 64
+        self.arena = block(max(made.arena_bytes, 1))
+        base = self.arena.ctypes.data
         starts = {("leaf", n): a.ctypes.data for n, a in enumerate(self.held)}
         starts |= {("constant", n): a.ctypes.data for n, a in enumerate(made.constants)}
         for slot, (kind, number, shift) in enumerate(made.slots):

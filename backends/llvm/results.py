@@ -12,11 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.llvm.machine import LINE
+from graphc.backends.llvm.pages import LARGE, block
 from graphc.graph import Array
-
-LARGE = 1 << 20
-"""Bytes from which memory is kept; below, allocators keep it themselves."""
 
 
 class _Memory:
@@ -24,9 +21,8 @@ class _Memory:
 
     def __init__(self, block: Array, shelf: list[Array], shape: tuple[int, ...], kind: str) -> None:
         self.block, self.shelf = block, shelf
-        start = block.ctypes.data + -block.ctypes.data % LINE
         self.__array_interface__ = {
-            "version": 3, "shape": shape, "typestr": kind, "data": (start, False)
+            "version": 3, "shape": shape, "typestr": kind, "data": (block.ctypes.data, False)
         }  # fmt: skip
 
     def __del__(self) -> None:
@@ -47,7 +43,7 @@ class Results:
             return np.empty(shape, dtype)
         shelf = self.shelves.setdefault(size, [])
         try:
-            block = shelf.pop()
+            found = shelf.pop()
         except IndexError:
-            block = np.empty(size + LINE, np.uint8)
-        return np.asarray(_Memory(block, shelf, shape, dtype.str))
+            found = block(size)
+        return np.asarray(_Memory(found, shelf, shape, dtype.str))
