@@ -26,8 +26,8 @@ from graphc.ops.movement import Reshape, Transpose, broadcast_to
 from graphc.ops.reduction import ArgExtreme, Broadcast, Fold
 from graphc.ops.selection import Concatenate, Flip, Interleave, Pad, Slice
 from graphc.ops.window import Window, WindowArg, WindowPick, Windows, WindowSpread
-from graphc.ops.winograd import FILTER, INPUT, OUTPUT, FromTiles, ToTiles
-from graphc.ops.winograd import transposed as turned
+from graphc.ops.winograd import FromTiles, ToTiles
+from graphc.passes.winograd import SCHEMES
 from graphc.types import FLOAT64, INT64, DType, TensorType, dtype
 
 Shape = tuple[int, ...]
@@ -418,15 +418,17 @@ def _window_samples() -> Iterator[Sample]:
 
 def _tile_samples() -> Iterator[Sample]:
     """Transforms of tiles have terms that cancel."""
-    shape = (2, 3, 10, 14)
-    steps = {"input": (INPUT, 4), "filter": (FILTER, 1), "output": (turned(OUTPUT), 4)}
-    for label, (matrix, step) in steps.items():
-        image = (2, 3, 3, 3) if label == "filter" else shape
-        made = _plain(f"to_tiles-{label}", ToTiles(matrix, step), Values(image))
+    for scheme in SCHEMES:
+        label = f"{scheme.results}x{scheme.taps}"
+        side = 2 * scheme.taps
+        steps = {"input": (scheme.input, scheme.results, 14), "filter": (scheme.filter, 1, side)}
+        for part, (matrix, step, width) in steps.items():
+            image = Values((2, 3, side + 4, width))
+            made = _plain(f"to_tiles-{part}-{label}", ToTiles(matrix, step), image)
+            yield replace(made, tolerance=1e-4)
+        tiles = Values((3, scheme.size, scheme.size, 2, 2, 3))
+        made = _plain(f"from_tiles-{label}", FromTiles(scheme.output), tiles)
         yield replace(made, tolerance=1e-4)
-    for label, matrix in {"output": OUTPUT, "filter": turned(FILTER)}.items():
-        tiles = Values((3, 6, 6, 2, 2, 3))
-        yield replace(_plain(f"from_tiles-{label}", FromTiles(matrix), tiles), tolerance=1e-4)
 
 
 def _arg_of(window: Window) -> Callable[[Node], Node]:

@@ -1,15 +1,18 @@
-"""The transforms of fast convolution with 3x3 filters: tiles in, tiles out.
+"""The transforms of fast convolution: tiles in, tiles out.
 
 Comes in: images [N,C,H,W], or products in the transformed domain. Goes out: transformed tiles, or
-images again. Between the two a convolution is 36 small matrix products with a quarter of its
-multiplications (Winograd, Arithmetic complexity of computations, 1980; Lavin and Gray, Fast
-algorithms for convolutional neural networks, 2016). Two ops of their own because their factors are
-known numbers, so code for them is additions and a few multiplications, not products of matrices.
+images again. Between the two a convolution with 3x3 filters is 36 small matrix products with a
+quarter of its multiplications (Winograd, Arithmetic complexity of computations, 1980; Lavin and
+Gray, Fast algorithms for convolutional neural networks, 2016). Two ops of their own because their
+factors are known numbers, so code for them is additions and a few multiplications, not products of
+matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,39 +26,64 @@ from graphc.types import INT64, TensorType
 
 Matrix = tuple[tuple[float, ...], ...]
 
-A, B = 0.5**0.5, 2.0**0.5
-"""Where the polynomials of the method are evaluated, with both signs. Results of rounding grow with
-the size of the factors: with 1 and 2 in their place the largest error was 5 times as large."""
 
-INPUT: Matrix = (
-    (1, 0, -2.5, 0, 1, 0),
-    (0, -2 * A, -2, A, 1, 0),
-    (0, 2 * A, -2, -A, 1, 0),
-    (0, -B / 2, -0.5, B, 1, 0),
-    (0, B / 2, -0.5, -B, 1, 0),
-    (0, 1, 0, -2.5, 0, 1),
-)
-FILTER: Matrix = (
-    (1, 0, 0),
-    (-2 / 3, -2 / 3 * A, -1 / 3),
-    (-2 / 3, 2 / 3 * A, -1 / 3),
-    (1 / 6, 1 / 6 * B, 1 / 3),
-    (1 / 6, -1 / 6 * B, 1 / 3),
-    (0, 0, 1),
-)
-OUTPUT: Matrix = (
-    (1, 1, 1, 1, 1, 0),
-    (0, A, -A, B, -B, 0),
-    (0, 0.5, 0.5, 2, 2, 0),
-    (0, A / 2, -A / 2, 2 * B, -2 * B, 1),
-)
-"""F(4x4, 3x3) from the points 0, A, -A, B, -B and infinity: ``OUTPUT ((FILTER g) * (INPUT d))`` is
-the correlation of six numbers d with three numbers g."""
+@dataclass(frozen=True)
+class Scheme:
+    """F(results, taps): so many results of a filter with so many taps, by way of polynomials.
+
+    ``output ((filter g) * (input d))`` is the correlation of ``results + taps - 1`` numbers d with
+    ``taps`` numbers g. The polynomials with these coefficients are evaluated at ``points`` and at
+    infinity, multiplied there, and the product is found from its values (Cook and Toom; Blahut,
+    Fast algorithms for signal processing, 2010). The error grows with the size of the factors, so
+    points are small and come in pairs: rows of opposite points share their additions.
+    """
+
+    results: int
+    taps: int
+    points: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers on each side of a tile."""
+        return self.results + self.taps - 1
+
+    @functools.cached_property
+    def input(self) -> Matrix:
+        """To the values whose product with `filter`'s is looked for: [size, size]."""
+        rows = [_with_roots(self._others(p)) for p in self.points]
+        return _matrix([*([*row, 0.0] for row in rows), _with_roots(self.points)])
+
+    @functools.cached_property
+    def filter(self) -> Matrix:
+        """The values of the filter's polynomial, weighted: [size, taps]."""
+        weights = [math.prod(p - q for q in self._others(p)) for p in self.points]
+        rows = [
+            [p**k / w for k in range(self.taps)] for p, w in zip(self.points, weights, strict=True)
+        ]
+        return _matrix([*rows, [0.0] * (self.taps - 1) + [1.0]])
+
+    @functools.cached_property
+    def output(self) -> Matrix:
+        """From products to results: [results, size]."""
+        last = self.results - 1
+        return _matrix([[*(p**k for p in self.points), k == last] for k in range(self.results)])
+
+    def _others(self, point: float) -> list[float]:
+        return [q for q in self.points if q != point]
 
 
-def transposed(matrix: Matrix) -> Matrix:
-    """Rows for columns."""
-    return tuple(zip(*matrix, strict=True))
+def _with_roots(roots: Sequence[float]) -> list[float]:
+    """The coefficients of the product of all ``x - root``, the constant one first."""
+    found = [1.0]
+    for root in roots:
+        pairs = zip([0.0, *found], [*found, 0.0], strict=True)
+        found = [before - root * here for before, here in pairs]
+    return found
+
+
+def _matrix(rows: list[list[float]]) -> Matrix:
+    """Without the last digit, so that a root squared is a round number again and 1 is free."""
+    return tuple(tuple(round(float(number), 15) for number in row) for row in rows)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,20 +13,26 @@ from graphc.graph import Array, Graph, Node
 from graphc.ops.convolution import convolution
 from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.reduction import sum_over
-from graphc.ops.winograd import FILTER, INPUT, OUTPUT
-from graphc.passes.winograd import fast_convolutions
+from graphc.ops.winograd import Scheme
+from graphc.passes.winograd import SCHEMES, fast_convolutions
 from graphc.scalars import maximum
 from kernels.models import leaf
 
 SIZES = [
-    # batch, channels, filters, height, width, padding
-    (2, 3, 5, 9, 11, 1),
-    (1, 1, 1, 3, 3, 0),
-    (1, 4, 4, 8, 8, 1),
-    (2, 3, 2, 7, 6, 0),
-    (1, 17, 33, 5, 70, 1),
-    (3, 2, 1, 4, 4, 2),
-    (1, 2, 3, 1, 66, 1),
+    # batch, channels, filters, height, width, padding, taps
+    (2, 3, 5, 9, 11, 1, (3, 3)),
+    (1, 1, 1, 3, 3, 0, (3, 3)),
+    (1, 4, 4, 8, 8, 1, (3, 3)),
+    (2, 3, 2, 7, 6, 0, (3, 3)),
+    (1, 17, 33, 5, 70, 1, (3, 3)),
+    (3, 2, 1, 4, 4, 2, (3, 3)),
+    (1, 2, 3, 1, 66, 1, (3, 3)),
+    (2, 3, 4, 19, 23, 0, (9, 9)),
+    (2, 3, 4, 16, 16, 3, (7, 7)),
+    (1, 5, 2, 13, 9, 2, (5, 5)),
+    (2, 2, 3, 11, 12, 1, (3, 5)),
+    (1, 3, 2, 30, 9, 0, (11, 2)),
+    (17, 1, 2, 8, 8, 1, (4, 4)),
 ]
 
 
@@ -34,10 +42,10 @@ def every_convolution(monkeypatch):
     monkeypatch.setattr("graphc.passes.winograd.WORTH", 0.0)
 
 
-def layer(sizes: tuple[int, ...]) -> tuple[Graph, list[Array]]:
+def layer(sizes: tuple[Any, ...]) -> tuple[Graph, list[Array]]:
     """A convolution with its bias and relu, and its gradients."""
-    batch, channels, filters, height, width, padding = sizes
-    x, w = leaf("x", batch, channels, height, width), leaf("w", filters, channels, 3, 3)
+    batch, channels, filters, height, width, padding, taps = sizes
+    x, w = leaf("x", batch, channels, height, width), leaf("w", filters, channels, *taps)
     y = convolution(x, w, (1, 1), ((padding, padding),) * 2, (1, 1))
     bias = leaf("bias", filters)
     shifted = y + broadcast_to(reshape(bias, (filters, 1, 1)), y.shape)
@@ -46,7 +54,7 @@ def layer(sizes: tuple[int, ...]) -> tuple[Graph, list[Array]]:
     means = sum_over(z, (0, 2, 3))
     found = gradients(sum_over(z * slope, (0, 1, 2, 3)), [x, w, bias])
     wanted = [g for g in found if g is not None]
-    rng = np.random.default_rng(list(sizes))
+    rng = np.random.default_rng([*sizes[:-1], *taps])
     leaves = (x, w, bias, slope)
     arrays = [rng.standard_normal(i.type.static_shape).astype(np.float32) for i in leaves]
     return Graph(leaves, (z, means, *wanted)), arrays
@@ -68,21 +76,22 @@ def test_values_and_gradients(sizes, run):
 
 
 def test_the_loop_language_agrees():
-    graph, arrays = layer((1, 2, 2, 5, 6, 1))
+    graph, arrays = layer((1, 2, 2, 5, 6, 1, (3, 3)))
     fast = fast_convolutions(graph)
     for ours, wanted in zip(looped(fast, arrays), interpreted(graph, arrays), strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_the_matrices_correlate():
-    numbers, factors = np.array([3.0, 1, -4, 1, 5, -9]), np.array([2.0, -6, 5])
-    products = (np.array(INPUT) @ numbers) * (np.array(FILTER) @ factors)
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_the_matrices_correlate(scheme: Scheme, rng: np.random.Generator):
+    numbers, factors = rng.standard_normal(scheme.size), rng.standard_normal(scheme.taps)
+    products = (np.array(scheme.input) @ numbers) * (np.array(scheme.filter) @ factors)
     wanted = np.correlate(numbers, factors, "valid")
-    np.testing.assert_allclose(np.array(OUTPUT) @ products, wanted, rtol=1e-13)
+    np.testing.assert_allclose(np.array(scheme.output) @ products, wanted, atol=1e-13)
 
 
 def test_infinity_spoils_its_tile_only():
-    graph, arrays = layer((1, 1, 1, 16, 16, 1))
+    graph, arrays = layer((1, 1, 1, 16, 16, 1, (3, 3)))
     arrays[0][0, 0, 1, 1] = np.inf
     fast = fast_convolutions(graph)
     ours, wanted = native(fast, arrays)[0], interpreted(graph, arrays)[0]
