@@ -125,7 +125,8 @@ def folded(run: Run, threads: int, table: Callable[..., report.Table]) -> str:
     """A long table behind a line that opens it."""
     title = report.threads_shown(threads) + report.limits_shown(run, threads)
     rows = markdown(*table(run, run.on(threads)))
-    return f"<details><summary>{title}</summary>\n\n{rows}\n\n</details>"
+    said = f"{rows}\n\n{report.footnote(run, threads)}".rstrip()
+    return f"<details><summary>{title}</summary>\n\n{said}\n\n</details>"
 
 
 def markdown(columns: list[str], rows: list[list[str]]) -> str:

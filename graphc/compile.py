@@ -6,11 +6,10 @@ bottom: it is the compiler.
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,36 +18,12 @@ from graphc.errors import UserError
 from graphc.graph import Array, Graph, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
 from graphc.rewrite import Ledger
+from graphc.runner import Runner, load_backend, optional_passes
 from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
 from graphc.stages import Stages, Watch, uncollected, with_advances
 from graphc.types import TensorType
-
-BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
-"""Backend names and the folders that hold them."""
-
-
-class Runner(Protocol):
-    """What a backend builds. ``TEXTS`` names what `source` can print."""
-
-    TEXTS: tuple[str, ...]
-
-    def attempt(self, *arrays: Any) -> list[Array] | None:
-        """`run`, if nothing need be converted or reported; None, with nothing done, otherwise."""
-        ...
-
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """Outputs for dense arrays of the right types; parameters are updated."""
-        ...
-
-    def source(self, level: str, kernel: int | None = None) -> str:
-        """One of the texts named in ``TEXTS``: of everything, or of kernel number ``kernel``."""
-        ...
-
-    def profile(self, arrays: Sequence[Array], repeats: int) -> list[float]:
-        """Median seconds of each kernel."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -73,17 +48,26 @@ class Specialisation:
 
 
 def build(
-    graph: Graph, backend: str, sizes: Mapping[str, int], watch: Watch | None = None
+    graph: Graph,
+    backend: str,
+    sizes: Mapping[str, int],
+    watch: Watch | None = None,
+    passes: Sequence[str] = (),
 ) -> Specialisation:
     """Compile ``graph`` for numbers in place of its named sizes, or recall it: what was compiled
-    before is kept. ``watch(stage, object)`` sees every stage, so that all of them are made.
+    before is kept. ``watch(stage, object)`` sees every stage, so that all of them are made;
+    ``passes`` are those of the backend that somebody asked for.
     """
     with uncollected():
-        return _build(load_backend(backend), graph, sizes, watch)
+        return _build(load_backend(backend), graph, sizes, watch, passes)
 
 
 def _build(
-    folder: Any, graph: Graph, sizes: Mapping[str, int], watch: Watch | None
+    folder: Any,
+    graph: Graph,
+    sizes: Mapping[str, int],
+    watch: Watch | None,
+    passes: Sequence[str],
 ) -> Specialisation:
     stages = Stages(graph, sizes, folder.TAKES, watch)
     source: Graph = stages["graph"]
@@ -92,12 +76,12 @@ def _build(
         return _timed(stages, lambda: folder.build(optimised))
     if watch is None:
         start = time.perf_counter()
-        runner = folder.recall(source, lambda: stages.program)
+        runner = folder.recall(source, lambda: stages.program, passes)
         if runner is not None:
             stages.record("executable", runner, time.perf_counter() - start)
             return Specialisation(stages, runner)
     program = stages.program
-    return _timed(stages, lambda: folder.build(program, source))
+    return _timed(stages, lambda: folder.build(program, source, passes))
 
 
 def _timed(stages: Stages, make: Callable[[], Runner]) -> Specialisation:
@@ -108,30 +92,13 @@ def _timed(stages: Stages, make: Callable[[], Runner]) -> Specialisation:
     return Specialisation(stages, runner)
 
 
-def load_backend(name: str) -> Any:
-    """The module of a backend. Raises `UserError` GC0402 for an unknown name, GC0403 for one that
-    is not installed.
-    """
-    if name not in BACKENDS:
-        raise UserError(
-            "GC0402", f"unknown backend {name!r}", fix=f"use one of {', '.join(BACKENDS)}"
-        )
-    try:
-        return importlib.import_module(f"graphc.backends.{BACKENDS[name]}")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "GC0403",
-            f"the {name} backend is not available: {error}",
-            fix="use backend='llvm' or 'numpy'",
-        ) from error
-
-
 class Executable:
     """A compiled graph: call it with arrays, by position or by input name; returns a list of
     arrays.
 
     Named sizes get their numbers from the arrays; each new set of sizes is compiled once and kept.
-    Updates are written into the parameters at the end of each call.
+    Updates are written into the parameters at the end of each call. ``passes`` names optional
+    passes of the backend, which run beside the usual ones.
     """
 
     def __init__(
@@ -141,8 +108,9 @@ class Executable:
         *,
         sizes: Mapping[str, int] | None = None,
         watch: Watch | None = None,
+        passes: str | Sequence[str] = (),
     ) -> None:
-        load_backend(backend)
+        self.passes = optional_passes(backend, passes)
         _check_inputs(graph)
         self.graph, self.backend, self.watch = with_advances(graph), backend, watch
         self.specialisations: dict[tuple[int, ...], Specialisation] = {}
@@ -182,7 +150,9 @@ class Executable:
         key = tuple(sizes[s] for s in self.symbols)
         if key not in self.specialisations:
             chosen = dict(zip(self.symbols, key, strict=True))
-            self.specialisations[key] = build(self.graph, self.backend, chosen, self.watch)
+            self.specialisations[key] = build(
+                self.graph, self.backend, chosen, self.watch, self.passes
+            )
         self.last = self.specialisations[key]
         self.attempt = self.last.runner.attempt
         return self.last

@@ -252,17 +252,19 @@ def cast(value: Expr, dtype: DType) -> Expr:
 def walk(*roots: Expr) -> Iterator[Expr]:
     """Every expression below ``roots``, shared ones once, operands before their users."""
     seen: set[int] = set()
-    stack = [(root, False) for root in reversed(roots)]
+    stack: list[Expr | None] = [*reversed(roots)]
+    waiting: list[Expr] = []  # for their operands; None on the stack says that these are done
     while stack:
-        expr, ready = stack.pop()
-        if ready:
-            yield expr
+        expr = stack.pop()
+        if expr is None:
+            yield waiting.pop()
         elif id(expr) not in seen:
             seen.add(id(expr))
             children = expr.children
             if children:
-                stack.append((expr, True))
-                stack.extend([(child, False) for child in reversed(children)])
+                waiting.append(expr)
+                stack.append(None)
+                stack.extend(children[::-1])
             else:
                 yield expr
 
@@ -305,17 +307,21 @@ class Substitution:
 
     def __call__(self, expr: Expr) -> Expr:
         done = self.done
-        stack = [(expr, False)]
+        stack: list[Expr | None] = [expr]
+        waiting: list[Expr] = []  # as in `walk`
         while stack:
-            part, ready = stack.pop()
-            if id(part) in done:
-                continue
-            children = () if ready else part.children
-            if children:
-                stack.append((part, True))
-                stack += [(child, False) for child in reversed(children) if id(child) not in done]
-            else:
+            part = stack.pop()
+            if part is None:
+                part = waiting.pop()
                 done[id(part)] = (part, self._exchanged(part))
+            elif id(part) not in done:
+                children = part.children
+                if children:
+                    waiting.append(part)
+                    stack.append(None)
+                    stack.extend(children[::-1])
+                else:
+                    done[id(part)] = (part, self._exchanged(part))
         return done[id(expr)][1]
 
     def _exchanged(self, part: Expr) -> Expr:

@@ -15,6 +15,7 @@ from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, describe, toposort
 
 TAKES = "graph"
+PASSES = ()
 
 
 class Interpreter:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.backends.llvm import cache, jit
+from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.emit import Interface, emit, interface
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
@@ -33,12 +36,12 @@ from graphc.types import TensorType
 
 @dataclass(frozen=True)
 class Phase:
-    """What the driver must know of a phase: the extent threads share, how much one takes, and the
-    price in element operations.
+    """What the driver must know of a phase: the extent threads share, what a chunk of it is a
+    multiple of, and the price in element operations.
     """
 
     extent: int
-    grain: int
+    unit: int
     price: float
 
 
@@ -68,13 +71,14 @@ class Code:
 class Form:
     """A kernel in its normal form, and its buffers as its identity numbers them.
 
-    ``uses`` are the kernels that one copy of an operand serves.
+    ``uses`` are the kernels that one copy of an operand serves, ``choice`` is what measuring found.
     """
 
     kernel: Kernel
     uses: Mapping[Buffer, int]
     key: str
     buffers: tuple[Buffer, ...]
+    choice: Choice | None = None
 
     @property
     def name(self) -> str:
@@ -83,7 +87,7 @@ class Form:
     @functools.cached_property
     def loops(self) -> tuple[Statement, ...]:
         """The phases: scheduled when somebody asks."""
-        return schedule(self.kernel, host(), self.uses)
+        return schedule(self.kernel, host(), self.uses, self.choice.tile if self.choice else "")
 
     @functools.cached_property
     def interface(self) -> Interface:
@@ -92,7 +96,8 @@ class Form:
     @property
     def text(self) -> str:
         """The loops, under a line that sums them up."""
-        line = summary(self.kernel, self.loops, host(), served(self.kernel, self.uses))
+        uses = served(self.kernel, self.uses)
+        line = summary(self.kernel, self.loops, host(), uses, self.choice)
         return f"# {line}\n{loops_text(self.loops)}"
 
     @property
@@ -111,15 +116,29 @@ def form(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Form:
     return Form(kernel, known, key, buffers)
 
 
+def by_choice(form: Form, choice: Choice | None) -> Form:
+    """The form by a tile that was measured: another code, unless it is the estimate's own."""
+    if choice is None or not choice.tile:
+        return replace(form, choice=choice)
+    key = hashlib.sha256(f"{form.key}\n{choice.tile}".encode()).hexdigest()
+    return replace(form, key=key, choice=choice)
+
+
 _CODES: dict[str, Code] = {}
 _LINKED: dict[str, tuple[int, ...]] = {}
 _LOCK = threading.Lock()
 
 
+SWITCH = 1e-4
+"""Seconds after which Python passes on its lock while code is made. A thread asks for it some 20
+times per kernel, between two calls of LLVM; by Python's own 5 ms it would mostly wait.
+"""
+
+
 def codes(forms: Iterable[Form]) -> dict[str, Code]:
     """The code of each form by its key: known in this process, left on disk, or made.
 
-    All is emitted before threads generate machine code: Python is slow to pass on its lock.
+    Threads generate machine code while the next kernels are scheduled and emitted.
     """
     wanted = {form.key: form for form in forms}
     with _LOCK:
@@ -127,14 +146,24 @@ def codes(forms: Iterable[Form]) -> dict[str, Code]:
             found = cache.get(key, read)
             if found is not None:
                 _CODES[key] = found
-        emitted = [(form, form.ir) for key, form in wanted.items() if key not in _CODES]
-        emitted.sort(key=lambda pair: -len(pair[1]))  # the longest last would be waited for
-        with ThreadPoolExecutor(thread_count()) as workers:
-            made = workers.map(jit.object_code, [text for _, text in emitted])
-            for (form, _), binary in zip(emitted, made, strict=True):
-                _CODES[form.key] = _described(form, binary)
+        missing = [form for key, form in wanted.items() if key not in _CODES]
+        with _brisk(), ThreadPoolExecutor(thread_count()) as workers:
+            made = [(form, workers.submit(jit.object_code, form.ir)) for form in missing]
+            for form, binary in made:
+                _CODES[form.key] = _described(form, binary.result())
                 cache.put(form.key, write(_CODES[form.key]))
         return {key: _CODES[key] for key in wanted}
+
+
+@contextmanager
+def _brisk() -> Iterator[None]:
+    """Threads are soon given Python's lock."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _described(of: Form, binary: bytes) -> Code:
@@ -144,7 +173,7 @@ def _described(of: Form, binary: bytes) -> Code:
     changed = written(of.loops)
     return Code(
         of.name,
-        tuple(map(Phase, called.extents, called.grains, called.prices)),
+        tuple(map(Phase, called.extents, called.units, called.prices)),
         tuple(b.type if b.scope == "scratch" else place[b] for b in called.buffers),
         tuple(k for k, b in enumerate(called.buffers) if b in changed),
         tuple(fillings(of.loops, called.buffers)),
@@ -179,7 +208,7 @@ def described(of: Code) -> dict[str, Any]:
     """All but the binary, as JSON knows it."""
     return {
         "name": of.name,
-        "phases": [[p.extent, p.grain, p.price] for p in of.phases],
+        "phases": [[p.extent, p.unit, p.price] for p in of.phases],
         "arguments": [a if isinstance(a, int) else type_as_list(a) for a in of.arguments],
         "written": list(of.written),
         "fillings": [[f.scratch, f.phases, f.text, f.sources] for f in of.fillings],
@@ -192,7 +221,7 @@ def restored(head: Any, binary: bytes) -> Code:
     try:
         return Code(
             str(head["name"]),
-            tuple(Phase(int(e), int(g), float(p)) for e, g, p in head["phases"]),
+            tuple(Phase(int(e), int(u), float(p)) for e, u, p in head["phases"]),
             tuple(a if isinstance(a, int) else type_of_list(a) for a in head["arguments"]),
             ints(head["written"]),
             tuple(

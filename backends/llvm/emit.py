@@ -36,8 +36,8 @@ from graphc.scalars import SCALARS
 
 @dataclass(frozen=True)
 class Interface:
-    """How to call a kernel: per phase a symbol, the extent threads share, how much one takes, and
-    the price in element operations.
+    """How to call a kernel: per phase a symbol, the extent threads share, what a chunk of it is a
+    multiple of, and the price in element operations.
 
     ``owners`` are the makers of checked indices; a fault cell holds 1 + the position of the one
     that failed.
@@ -45,7 +45,7 @@ class Interface:
 
     symbols: tuple[str, ...]
     extents: tuple[int, ...]
-    grains: tuple[int, ...]
+    units: tuple[int, ...]
     prices: tuple[float, ...]
     buffers: tuple[Buffer, ...]
     owners: tuple[object, ...]
@@ -58,7 +58,7 @@ def interface(name: str, phases: Sequence[Statement]) -> Interface:
     return Interface(
         tuple(f"{name}.{n}" for n in range(len(groups))),
         tuple(shared_extent(g) for g in groups),
-        tuple(grain(g, max(prices)) for g in groups),  # each core copies what it will read
+        tuple(map(unit, groups)),
         prices,
         *touched(phases),
     )
@@ -166,17 +166,25 @@ SHARE_ABOVE = 60_000
 """Operations below which a phase is not worth sharing: about 20 microseconds."""
 
 
-def grain(group: Sequence[Statement], total: float) -> int:
-    """Iterations of the shared loop that one thread takes at a time; the whole extent when sharing
+LEAST_CHUNKS, CHUNKS = 16, 8
+"""Chunks of a large loop: as many for each thread, so that one who starts late takes fewer."""
+
+
+def unit(group: Sequence[Statement]) -> int:
+    """What chunks of the shared loop are multiples of, so that only the last one has a tail."""
+    last = group[-1]
+    return 64 if isinstance(last, Loop) and last.kind == "vector" else 1
+
+
+def grain(extent: int, unit: int, total: float, threads: int) -> int:
+    """Iterations of a shared loop that one thread takes at a time; the whole extent when sharing
     does not pay for ``total`` operations.
     """
-    extent = shared_extent(group)
     if extent == 0 or total < SHARE_ABOVE:
         return max(extent, 1)
-    pieces = int(min(max(total / SHARE_ABOVE * 2, 2), 16))
+    most = max(LEAST_CHUNKS, CHUNKS * threads)
+    pieces = int(min(max(total / SHARE_ABOVE * 2, 2), most))
     size = -(-extent // pieces)
-    last = group[-1]
-    unit = 64 if isinstance(last, Loop) and last.kind == "vector" else 1
     return max(unit, -(-size // unit) * unit)
 
 

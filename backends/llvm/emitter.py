@@ -139,9 +139,6 @@ class Emitter:
         """Append an instruction that has no result."""
         self.lines.append(f"  {instruction}")
 
-    def comment(self, text: str) -> None:
-        self.lines.append(f"  ; {text}")
-
     def text(self) -> str:
         """The finished function."""
         parameters = ", ".join(
@@ -318,6 +315,13 @@ class Emitter:
         self.module.declare(f"void {name}({value.type}, ptr, i32, {mask.type})")
         arguments = f"{value.typed}, ptr {pointer.name}, i32 {align}, {mask.typed}"
         self.effect(f"call void {name}({arguments}){pointer.scope}")
+
+    def fetch(self, pointer: Value, offset: Value, base: str) -> None:
+        """Bring the line of an element into the second cache; it need not exist."""
+        name = "@llvm.prefetch.p0"
+        self.module.declare(f"void {name}(ptr, i32, i32, i32)")
+        address = self.emit(f"getelementptr {base}, {pointer.typed}, {offset.typed}", "ptr")
+        self.effect(f"call void {name}({address.typed}, i32 0, i32 2, i32 1)")
 
     def gather(self, pointer: Value, index: Value, base: str, mask: Value | None = None) -> Value:
         """Elements at the indices, one for each lane; masked lanes read as 0."""

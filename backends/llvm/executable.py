@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,23 +19,28 @@ import numpy as np
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.code import Form, addresses, form
 from graphc.backends.llvm.driver import STEP, driver
-from graphc.backends.llvm.emit import SHARE_ABOVE
+from graphc.backends.llvm.emit import SHARE_ABOVE, grain
 from graphc.backends.llvm.entry import Call, entry
 from graphc.backends.llvm.image import Image
-from graphc.backends.llvm.panels import operand_uses
 from graphc.backends.llvm.pages import LARGE, block
+from graphc.backends.llvm.panels import operand_uses
 from graphc.backends.llvm.results import Results
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.graph import Array, describe, toposort
 from graphc.kernels.kernel import Program
 
+Choose = Callable[[list[Form]], list[Form]]
+
 
 class Listing:
-    """The program and the forms of its kernels, which somebody may want to see: made when asked."""
+    """The program and the forms of its kernels, which somebody may want to see: made when asked.
 
-    def __init__(self, make: Callable[[], Program]) -> None:
-        self.make = make
+    ``choose`` gives the forms their tiles, where these were measured.
+    """
+
+    def __init__(self, make: Callable[[], Program], choose: Choose = list) -> None:
+        self.make, self.choose = make, choose
 
     @functools.cached_property
     def program(self) -> Program:
@@ -42,7 +49,7 @@ class Listing:
     @functools.cached_property
     def forms(self) -> list[Form]:
         kernels = self.program.kernels
-        return [*map(form, kernels, operand_uses(kernels))]
+        return self.choose([*map(form, kernels, operand_uses(kernels))])
 
     def report(self, fault: int) -> None:
         """Raise the error of a checked index that missed: ``kernel << 32 | number of check``."""
@@ -58,7 +65,8 @@ class Listing:
 
 class Executable:
     """Runs a program. Calls from several threads are safe; they take turns, because they share one
-    arena.
+    arena. So are forks while another thread is inside a call; what that call was about to update
+    may be half written in the child.
     """
 
     TEXTS = ("loops", "llvm", "asm")
@@ -66,10 +74,11 @@ class Executable:
     def __init__(self, made: Image, held: Sequence[Array], listing: Listing) -> None:
         self.image, self.held, self.listing = made, [*held], listing
         self.lock = threading.Lock()
-        self.results = Results()
-        self._lay_out()
+        self.results = Results(self.image.outputs)
         self.driver, self.pool = driver(), pool()
+        self._lay_out()
         self.attempt = entry(self._call())
+        _LIVING.add(self)
 
     @property
     def program(self) -> Program:
@@ -108,10 +117,12 @@ class Executable:
                 *(first + 8 * slot for slot in step.slots), fault
             )
             self.tables.append(table)
+            phases = self.image.codes[step.code].phases
+            dearest = max(phase.price for phase in phases)  # each core copies what it will read
             for n in step.phases:
-                phase = self.image.codes[step.code].phases[n]
-                entered = functions[step.code][n]
-                steps += [entered, ctypes.addressof(table), max(phase.extent, 1), phase.grain]
+                phase, entered = phases[n], functions[step.code][n]
+                chunk = grain(phase.extent, phase.unit, dearest, self.pool.threads)
+                steps += [entered, ctypes.addressof(table), max(phase.extent, 1), chunk]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
         self.count = len(steps) // STEP
 
@@ -146,6 +157,12 @@ class Executable:
             for slot, (found, number, shift) in enumerate(self.image.slots)
             if found == kind
         ]
+
+    def begin_again(self) -> None:
+        """In the child of a fork: a call that another thread was inside never ends here."""
+        if self.lock.locked():  # released, not replaced: the entry holds its methods
+            self.lock.release()
+        self.faults[:] = 0
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run on dense arrays of the right types, in the order of the graph's inputs."""
@@ -216,6 +233,19 @@ class Executable:
         chosen = self.compiled if kernel is None else [self.compiled[kernel]]
         distinct = {c.name: c for c in chosen}
         return "\n\n".join(makers[level](c) for c in distinct.values())
+
+
+_LIVING: weakref.WeakSet[Executable] = weakref.WeakSet()
+"""All executables: what is registered for forks stays registered, so it must not be they."""
+
+
+def _begin_again() -> None:
+    for each in _LIVING:
+        each.begin_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 def check_dtypes(program: Program) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.llvm.code import Code, Form, codes, described, restored
+from graphc.backends.llvm.choice import Choice
+from graphc.backends.llvm.code import Code, Form, by_choice, codes, described, restored
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Place, Use, place_of, shared_panels
 from graphc.expr import Buffer
@@ -39,7 +40,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Image:
-    """A program without its addresses; ``constants`` are tables that its graph does not hold."""
+    """A program without its addresses; ``constants`` are tables that its graph does not hold,
+    ``choices`` what measuring found about each code.
+    """
 
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
@@ -48,6 +51,12 @@ class Image:
     slots: tuple[Slot, ...]
     arena_bytes: int
     constants: tuple[Array, ...]
+    choices: tuple[Choice | None, ...]
+
+    def chosen(self, forms: Iterable[Form]) -> list[Form]:
+        """The forms of the program's kernels, by the tiles that they run by."""
+        choices = [self.choices[step.code] for step in self.steps]
+        return [by_choice(form, choice) for form, choice in zip(forms, choices, strict=True)]
 
 
 def leaves(graph: Graph) -> list[Array]:
@@ -89,6 +98,7 @@ def image_of(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> 
         tuple(slots),
         program.plan.arena_bytes + panels.size,
         constants,
+        tuple({form.key: form.choice for form in forms}.values()),
     )
 
 
@@ -134,6 +144,7 @@ def write(of: Image) -> bytes:
         "slots": of.slots,
         "arena": of.arena_bytes,
         "constants": [[str(a.dtype), *a.shape] for a in of.constants],
+        "choices": [choice and [choice.tile, choice.gain, choice.tried] for choice in of.choices],
     }
     return packed(head, [*(c.binary for c in of.codes), *(a.tobytes() for a in of.constants)])
 
@@ -153,11 +164,18 @@ def read(data: bytes) -> Image:
             tuple((str(kind), int(number), int(shift)) for kind, number, shift in head["slots"]),
             int(head["arena"]),
             tuple(_table(type_of_list(t), part) for t, part in tables),
+            tuple(choice and choice_of(choice) for choice in head["choices"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no image: {error}") from error
     _check(found)
     return found
+
+
+def choice_of(values: Any) -> Choice:
+    """The choice whose fields are ``values``. Raises `ValueError` or `TypeError`."""
+    tile, gain, tried = values
+    return Choice(str(tile), float(gain), int(tried))
 
 
 def _table(type_: TensorType, data: bytes) -> Array:
@@ -172,6 +190,7 @@ def _check(of: Image) -> None:
     }  # fmt: skip
     for kind, number, shift in of.slots:
         _require(kind in KINDS and 0 <= number < limits.get(kind, 1 << 31) and shift >= 0)
+    _require(len(of.choices) == len(of.codes))
     for step in of.steps:
         _require(0 <= step.code < len(of.codes))
         called = of.codes[step.code]

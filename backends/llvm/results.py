@@ -8,40 +8,47 @@ which for 64 MiB takes twice as long as the kernel that fills them.
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from graphc.backends.llvm.pages import LARGE, block
 from graphc.graph import Array
+from graphc.types import TensorType
 
 
 class _Memory:
     """A block on loan: it returns when the last array that looks at it is gone."""
 
-    def __init__(self, block: Array, shelf: list[Array], shape: tuple[int, ...], kind: str) -> None:
+    def __init__(
+        self, block: Array, shelf: deque[Array], shape: tuple[int, ...], kind: str
+    ) -> None:
         self.block, self.shelf = block, shelf
         self.__array_interface__ = {
             "version": 3, "shape": shape, "typestr": kind, "data": (block.ctypes.data, False)
         }  # fmt: skip
 
     def __del__(self) -> None:
-        if not self.shelf:
-            self.shelf.append(self.block)
+        self.shelf.append(self.block)
 
 
 class Results:
-    """The results of one executable. One block of each size waits for the next call at most."""
+    """The results of one executable, of these ``types``. As many blocks of a size as one call makes
+    wait for the next one at most: a large one that is given back costs as much as a kernel to get.
+    """
 
-    def __init__(self) -> None:
-        self.shelves: dict[int, list[Array]] = {}
+    def __init__(self, types: Iterable[TensorType]) -> None:
+        made = Counter(t.bytes for t in types)
+        self.shelves = {size: deque[Array](maxlen=count) for size, count in made.items()}
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array; a large one begins on a cache line."""
         size = math.prod(shape) * dtype.itemsize
         if size < LARGE:
             return np.empty(shape, dtype)
-        shelf = self.shelves.setdefault(size, [])
+        shelf = self.shelves[size]
         try:
             found = shelf.pop()
         except IndexError:

@@ -1,4 +1,4 @@
-"""What this machine can do at most: multiply-adds a second, bytes copied a second.
+"""What this machine can do at most: multiply-adds, bytes copied, bytes handed on, a second.
 
 Comes in: nothing. Goes out: rates, measured on as many threads as kernels use. A separate step
 because a time says how good code is only beside the limit of its machine (the roofline model:
@@ -8,21 +8,31 @@ Arithmetic: fused multiply-adds on as many independent vectors as fit into three
 registers, which is more than any latency times any number of units. Copies: loops of vector loads
 and stores over footprints from a first-level cache to main memory, once plain and once with stores
 that go past the caches (streaming); the better counts. What is copied counts twice, for it is read
-and written.
+and written. What is handed on from core to core is written by one thread, which then moves to
+another core and reads it there. A virtual machine may be given cores that share a cache in one
+minute and cores that do not in the next: then this rate falls, by a factor of 4 where it was seen.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import operator
+import os
+import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from graphc.backends.llvm import cache, jit
-from graphc.backends.llvm.machine import Machine, host
+from graphc.backends.llvm.emitter import Module
+from graphc.backends.llvm.machine import LINE, Machine, host
+from graphc.backends.llvm.pages import block
 from graphc.backends.llvm.threads import pool, thread_count
+from graphc.graph import Array
 
 ROUNDS = 1 << 16
 """Multiply-adds of each accumulator in one job of the pool: about 0.1 ms."""
@@ -37,12 +47,15 @@ PARTS = 8
 """Jobs for each thread on large footprints, so that one who starts late does not make all wait."""
 
 UNROLLED = 4
-"""Vectors that one turn of the copying loop moves."""
+"""Vectors that one turn of the copying loop moves; lines that one of the reading loop looks at."""
+
+HANDED, TIMES = 1 << 22, 7
+"""Bytes that one core hands to another, more than a core's own caches hold; and how often."""
 
 
 def limits(quick: bool = False) -> dict[str, Any]:
-    """Operations a second in float32 (``single``) and float64 (``double``), and what is ``copied``:
-    pairs of a footprint and its bytes a second.
+    """Operations a second in float32 (``single``) and float64 (``double``), what is ``copied``:
+    pairs of a footprint and its bytes a second, and what is handed from ``core_to_core``.
 
     ``quick`` measures little, for tests.
     """
@@ -52,6 +65,7 @@ def limits(quick: bool = False) -> dict[str, Any]:
         "single": multiply_adds("float", seconds),
         "double": multiply_adds("double", seconds),
         "copied": [[n, copied(n, seconds)] for n in footprints(largest)],
+        "core_to_core": core_to_core(),
     }
 
 
@@ -82,6 +96,60 @@ def copied(footprint: int, seconds: float) -> float:
         for hint in ("", ", !nontemporal !0")
     )
     return 2.0 * words[2] * jobs * again / shortest
+
+
+def core_to_core() -> float:
+    """Bytes a second that a core reads of what another has just written: the median of some times,
+    for the slowest pair of the first processor and another. 0 with one processor, and where threads
+    cannot be placed.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return 0.0
+    first, *others = sorted(os.sched_getaffinity(0))
+    room = block(HANDED)
+    with _placed():
+        pairs = [pair for other in others for pair in ((first, other), (other, first))]
+        return min((_handed(room, *pair) for pair in pairs), default=0.0)
+
+
+@contextlib.contextmanager
+def _placed() -> Iterator[None]:
+    """The thread that calls may be moved inside; afterwards it runs where it could before."""
+    before = os.sched_getaffinity(0)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _handed(room: Array, writer: int, reader: int) -> float:
+    read = _reader()
+    seconds = []
+    for _ in range(TIMES):
+        os.sched_setaffinity(0, [writer])
+        room += 1
+        os.sched_setaffinity(0, [reader])
+        begin = time.perf_counter()
+        read(room.ctypes.data, room.size // 8)
+        seconds.append(time.perf_counter() - begin)
+    return float(room.size / statistics.median(seconds))
+
+
+@functools.cache
+def _reader() -> Callable[[int, int], int]:
+    """``graphc_read(words, count)`` loads a word of every cache line."""
+    module = Module()
+    f = module.function("graphc_read", [("ptr", "words"), ("i64", "count")], "i64")
+    words, count = f.parameters
+    apart = LINE // 8
+    nothing = [f.constant(0, "i64")] * UNROLLED
+    with f.loop(0, count, UNROLLED * apart, carry=nothing) as loop:
+        places = [words.element(loop.index + k * apart, "i64") for k in range(UNROLLED)]
+        seen = zip(loop.carried, places, strict=True)
+        loop.carry(*(bits | f.load(place, "i64") for bits, place in seen))
+    f.ret(functools.reduce(operator.or_, loop.results))
+    code = jit.link([cache.object_code(module.text())], ["graphc_read"])["graphc_read"]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(code)
 
 
 def _shortest(name: str, text: str, context: int, jobs: int, seconds: float) -> float:

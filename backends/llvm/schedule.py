@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from graphc.backends.llvm.ahead import fetched_ahead
 from graphc.backends.llvm.edges import without_edges
 from graphc.backends.llvm.interchange import interchanged
 from graphc.backends.llvm.machine import Machine
@@ -42,20 +43,22 @@ Rewrite = Callable[[Expr], Expr | None]
 
 
 def schedule(
-    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None, tile: str = ""
 ) -> tuple[Statement, ...]:
-    """The phases of ``kernel`` for ``machine``, stores past the caches marked (`streamed`)."""
-    return streamed(_phases(kernel, machine, uses), machine)
+    """The phases of ``kernel`` for ``machine``, stores past the caches marked (`streamed`); a
+    contraction by the ``tile`` of this name (`choice`), if it is given.
+    """
+    return fetched_ahead(streamed(_phases(kernel, machine, uses, tile), machine))
 
 
 def _phases(
-    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None, tile: str
 ) -> tuple[Statement, ...]:
     """The phases of ``kernel`` for ``machine``: register tiles for contractions, lanes and rows for
     the rest. ``uses`` are the kernels that one copy of an operand serves (`panels`).
     """
     kernel = rebased(collapse(flatten(kernel)))
-    tiles = tiled(kernel, machine, served(kernel, uses or {}))
+    tiles = tiled(kernel, machine, served(kernel, uses or {}), tile)
     if tiles is not None:
         return tiles
     pair = transposed(kernel)

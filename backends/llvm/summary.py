@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from graphc.backends.llvm.choice import Choice, tile_of
 from graphc.backends.llvm.emit import work
 from graphc.backends.llvm.machine import Machine
-from graphc.backends.llvm.tile import Tile, choose, find
+from graphc.backends.llvm.tile import Tile
 from graphc.expr import Buffer
 from graphc.kernels.kernel import Kernel
 from graphc.loops.ir import Loop, Statement, When
@@ -21,12 +22,15 @@ def summary(
     loops: Sequence[Statement],
     machine: Machine,
     uses: Mapping[Buffer, int] | None = None,
+    choice: Choice | None = None,
 ) -> str:
-    """One line: tile, registers, panels and cycles of a contraction; the loops of anything else."""
-    contraction = find(kernel, uses)
-    tile = choose(contraction, machine) if contraction is not None and contraction.depth else None
+    """One line: tile, registers, panels and cycles of a contraction, and what ``choice`` says of
+    it; the loops of anything else.
+    """
+    tile = tile_of(kernel, machine, uses, choice.tile if choice else "")
     if tile is not None:
-        return f"{_tile(tile, machine)}, about {_rounded(tile.cycles)} cycles"
+        measured = f"; {choice}" if choice else ""
+        return f"{_tile(tile, machine)}, about {_rounded(tile.cycles)} cycles{measured}"
     phases = "; ".join(" ".join(_nest(loop)) for loop in loops if isinstance(loop, Loop))
     return f"{phases or 'no loop'}, about {_rounded(work(loops))} operations"
 

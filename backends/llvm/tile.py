@@ -128,7 +128,8 @@ class Tile:
 
     ``height`` values of ``row`` and ``width`` values of ``column`` are computed together, and
     neighbours of ``lane`` fill ``vectors`` registers each. The operands named in ``packs``,
-    "first" or "second", are copied into the order in which tiles read them.
+    "first" or "second", are copied into the order in which tiles read them; ``order`` names that of
+    the loops around (`tile_order`).
     """
 
     mode: str
@@ -141,20 +142,21 @@ class Tile:
     vectors: int
     cycles: float
     packs: tuple[str, ...] = ()
+    order: str = ""
 
 
 # Choosing -----------------------------------------------------------------------------------------
-def choose(contraction: Contraction, machine: Machine) -> Tile | None:
-    """The cheapest tile, or None when no index can fill lanes or there is nothing to compute."""
+def ranked(contraction: Contraction, machine: Machine) -> list[Tile]:
+    """Every tile, the cheapest first; none when no index can fill lanes, or nothing is computed."""
     if contraction.kernel.points == 0:
-        return None
+        return []
     lanes = machine.vector_bytes // contraction.total.dtype.bytes
     found: list[Tile] = []
     for side in (contraction, contraction.swapped):
         found += _column_tiles(side, lanes, machine.registers)
         found += _inner_tiles(side, lanes, machine.registers)
         found += _streamed_tiles(side, lanes)
-    return min(found, key=lambda t: t.cycles, default=None)
+    return sorted(found, key=lambda t: t.cycles)
 
 
 def _even(extent: int, most: int) -> int:
@@ -335,7 +337,7 @@ def _store_cycles(
             total += 1.5 + 8.0 * lanes / min(height, lanes)
         else:
             total += _scatter_cycles(step, size, lanes)
-        for load in _loads_beside(store.value):
+        for load in loads_beside(store.value):
             step = stride(load.index[0], lane)
             total += 0.5 if step in (0, 1) else _scatter_cycles(step, load.dtype.bytes, lanes)
     return total
@@ -347,7 +349,7 @@ def _scatter_cycles(step: int | None, size: int, lanes: int) -> float:
     return (10.0 if crowded else 3.0) * lanes
 
 
-def _loads_beside(value: Expr) -> list[Load]:
+def loads_beside(value: Expr) -> list[Load]:
     """What a store reads beside the sum."""
     found, stack = [], [value]
     while stack:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, product
 from types import MappingProxyType
 
+from graphc.backends.llvm.choice import tile_of
 from graphc.backends.llvm.machine import Machine
-from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, choose, extent_of, find, turned
-from graphc.backends.llvm.tile_order import Step, ordered
+from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, extent_of, loads_beside, turned
+from graphc.backends.llvm.tile_order import NEAR, Step, ordered
 from graphc.backends.llvm.tile_parts import (
     Panels,
     Part,
@@ -27,8 +29,9 @@ from graphc.backends.llvm.tile_parts import (
     placed,
 )
 from graphc.expr import Apply, Buffer, Expr, Iter, Load, Substitution
+from graphc.index import stride
 from graphc.kernels.kernel import Kernel, Store
-from graphc.loops.ir import Accumulate, Alloc, Local, Put, Statement
+from graphc.loops.ir import Accumulate, Alloc, Fetch, Local, Put, Statement
 from graphc.loops.nest import Nest, identity
 from graphc.types import TensorType
 
@@ -40,11 +43,10 @@ Spot = tuple[Buffer, Expr]
 
 
 def tiled(
-    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None
+    kernel: Kernel, machine: Machine, uses: Mapping[Buffer, int] | None = None, wanted: str = ""
 ) -> tuple[Statement, ...] | None:
     """The phases of a flat kernel as register tiles; None when it is no contraction."""
-    contraction = find(kernel, uses)
-    tile = choose(contraction, machine) if contraction is not None and contraction.depth else None
+    tile = tile_of(kernel, machine, uses, wanted)
     return None if tile is None else tile_phases(tile, machine)
 
 
@@ -166,11 +168,24 @@ class _Columns(_Tiled):
         for buffer in kept.values():
             nest.append(Alloc(buffer))
         nest.open(lane, "vector", self.lanes)
+        for spot in dict.fromkeys(self.met(places)):
+            nest.append(Fetch(*spot))
         aside = {n: partial(_spot, buffer, along.size, lane) for n, buffer in kept.items()}
         self.micro(nest, places, first, second, aside)
         nest.close()
         for n, buffer in kept.items():
             self.turn(nest, n, buffer, along, down, across)
+
+    def met(self, places: list[list[Place]]) -> Iterator[tuple[Buffer, tuple[Expr, ...]]]:
+        """What the finished sums of a tile will meet in large buffers: lines to bring near while
+        the inner loops run.
+        """
+        stores = list(self.c.kernel.stores)
+        accesses: list[Load | Store] = [x for s in stores for x in loads_beside(s.value)]
+        for access, place in product([*accesses, *stores], chain(*places)):
+            far = access.buffer.type.bytes > NEAR
+            if far and stride(access.index[0], self.tile.lane) == 1:
+                yield access.buffer, (placed(access.index[0], place),)
 
     def buffer_like(self, store: int, size: int) -> Buffer:
         """Room for the values of a store, beside the tile."""

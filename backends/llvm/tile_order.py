@@ -31,13 +31,23 @@ NEAR = 1 << 19
 """Bytes that stay in a second-level cache while tiles pass: half of most."""
 
 
+ORDERS = ("given", "fresh", "rows")
+"""Ways to order the loops: as they are, rows innermost; by the bytes that are new to a tile; rows
+outside of columns.
+"""
+
+
 def ordered(tile: Tile, lanes: int, steps: Sequence[Step]) -> list[Iter]:
-    """The loops of ``steps`` around a tile of ``lanes`` columns, outermost first: as they are when
-    all that is read at one place of the other indices stays near, else by the bytes
-    that a tile touches and the one before it in that loop did not.
+    """The loops of ``steps`` around a tile of ``lanes`` columns, outermost first, in the tile's
+    order. Where it leaves that open: as they are when all that is read at one place of the other
+    indices stays near, else by the bytes that a tile touches and the one before it in that loop did
+    not.
     """
-    if _swept(tile) > NEAR:
+    order = tile.order or ("fresh" if _swept(tile) > NEAR else "given")
+    if order == "fresh":
         steps = sorted(steps, key=lambda s: -_fresh(tile, lanes, s))
+    elif order == "rows":
+        steps = sorted(steps, key=lambda s: s.index in (tile.lane, tile.column))
     return [s.loop for s in steps]
 
 

@@ -23,6 +23,7 @@ from graphc.loops.ir import (
     Accumulate,
     Alloc,
     Define,
+    Fetch,
     Local,
     Loop,
     Put,
@@ -59,6 +60,8 @@ class Writer(Expressions):
                     self.accumulate(statement)
                 case Put():
                     self.put(statement)
+                case Fetch():
+                    self.fetch(statement)
                 case Alloc(buffer):
                     count = 1
                     for extent in buffer.shape:
@@ -245,6 +248,13 @@ class Writer(Expressions):
         else:
             lanes = self.lanes.count
             self.f.scatter(value.spread(lanes), pointer, offset.spread(lanes), self.active())
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Ask for every line that the lanes will read."""
+        offset, _ = self.offset(fetch.buffer, fetch.index)
+        dtype = fetch.buffer.type.dtype
+        for first in range(0, self.lanes.count if self.lanes else 1, LINE // dtype.bytes):
+            self.f.fetch(self.memory[fetch.buffer], offset + first, base_of(dtype))
 
 
 def _leaves_vectors(length: int | None, wide: int, narrow: int) -> bool:

@@ -39,8 +39,9 @@ class Function(Executable):
         *,
         sizes: Mapping[str, int] | None = None,
         name: str = "",
+        passes: str | Sequence[str] = (),
     ) -> None:
-        super().__init__(graph, backend, sizes=sizes)
+        super().__init__(graph, backend, sizes=sizes, passes=passes)
         self.rebuild, self.name = rebuild, name
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
@@ -75,6 +76,7 @@ def compile(
     backend: str = "llvm",
     sizes: Mapping[str, int] | None = None,
     name: str = "",
+    passes: str | Sequence[str] = (),
 ) -> Function:
     """A function that runs the graph: arrays in, by place or by input name, arrays out.
 
@@ -82,12 +84,14 @@ def compile(
     ``updates`` maps parameters to their next values, which are stored after the outputs are
     computed; generators count on by themselves. ``backend`` is "numpy", "llvm", "cuda" or
     "cuda-sim". Code is generated at the first call for each set of named sizes, or now for
-    ``sizes``. Raises `UserError`: GC0301 (an input that is not listed), GC0302 (not an input),
-    GC0101 and GC0102 (an update of another type), GC0402 and GC0403 (backends).
+    ``sizes``. ``passes`` names optional passes beside the usual pipeline: with "autotune" the llvm
+    backend measures tiles of contractions once on this host, and keeps the fastest. Raises
+    `UserError`: GC0301 (an input that is not listed), GC0302 (not an input), GC0101 and GC0102 (an
+    update of another type), GC0402 and GC0403 (backends), GC0104 (a pass the backend lacks).
     """
     leaves, rebuild = flatten(outputs)
     graph = graph_of(inputs, [tensor(y) for y in leaves], updates or {})
-    return Function(graph, backend, rebuild, sizes=sizes, name=name)
+    return Function(graph, backend, rebuild, sizes=sizes, name=name, passes=passes)
 
 
 def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor], updates: Updates) -> Graph:
@@ -163,8 +167,10 @@ class Jit:
     Called with tensors, it adds to their graph, as the plain function does.
     """
 
-    def __init__(self, function: Callable[..., Any], backend: str) -> None:
-        self.function, self.backend = function, backend
+    def __init__(
+        self, function: Callable[..., Any], backend: str, passes: str | Sequence[str] = ()
+    ) -> None:
+        self.function, self.backend, self.passes = function, backend, passes
         self.versions: dict[Any, Function] = {}
         self._shortcut = Shortcut()
         self._signature = inspect.signature(function)
@@ -211,7 +217,8 @@ class Jit:
         bound.arguments.update(rebuild([inputs.get(k, x) for k, x in enumerate(leaves)]))
         outputs = self.function(*bound.args, **bound.kwargs)
         name = getattr(self.function, "__name__", "")
-        return compile(inputs.values(), outputs, backend=self.backend, name=name)
+        given = inputs.values()
+        return compile(given, outputs, backend=self.backend, name=name, passes=self.passes)
 
 
 class Shortcut:
@@ -243,15 +250,18 @@ class Shortcut:
 
 
 def jit(
-    function: Callable[..., Any] | None = None, *, backend: str = "llvm"
+    function: Callable[..., Any] | None = None,
+    *,
+    backend: str = "llvm",
+    passes: str | Sequence[str] = (),
 ) -> Jit | Callable[[Callable[..., Any]], Jit]:
     """Compile a Python function by tracing it: ``@gc.jit`` or ``@gc.jit(backend="numpy")``.
 
-    See `Jit`.
+    See `Jit`, and `compile` for the options.
     """
     if function is not None:
-        return Jit(function, backend)
-    return lambda f: Jit(f, backend)
+        return Jit(function, backend, passes)
+    return lambda f: Jit(f, backend, passes)
 
 
 def _signature_of(leaf: Any) -> Any:

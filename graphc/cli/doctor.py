@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from graphc.cli.screen import Screen
-from graphc.compile import BACKENDS, Executable, load_backend
+from graphc.compile import Executable
 from graphc.errors import GraphcError
 from graphc.frontends import dsl
 from graphc.frontends.dsl.function import graph_of
+from graphc.runner import BACKENDS, load_backend
 from graphc.show.engine import find_engine
 
 PACKAGES = ("graphc", "numpy", "llvmlite", "networkx", "graphviz", "rich")

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from graphc.cli.screen import Screen
 from graphc.cli.target import Target, find_target
-from graphc.compile import BACKENDS
 from graphc.errors import UserError
+from graphc.runner import BACKENDS
 
 SIZE = 8
 """The number for a named size that the user does not give."""

@@ -65,6 +65,7 @@ class Group:
         self.outer = tuple(a for a in range(len(shape)) if a not in inner)
         self.full_offset = flatten(self.index, shape)
         self.outer_offset = self.offset_along(self.outer)
+        self.known: dict[tuple[Expr, tuple[int, ...]], tuple[Expr, ...]] = {}
 
     def offset_along(self, axes: tuple[int, ...]) -> Expr:
         """The row-major offset in the space of some axes only."""
@@ -118,7 +119,10 @@ class Group:
 
     def index_of(self, member: Node) -> tuple[Expr, ...]:
         """The member's own index, in the group's iterators."""
-        return unflatten(self.offset(member), member.type.static_shape)
+        key = self.offset(member), member.type.static_shape
+        if key not in self.known:
+            self.known[key] = unflatten(*key)
+        return self.known[key]
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ class _Fuser:
         self.bring_together(producers)
         best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
         answer = "" if best is None else self.join(node, best)
+        if isinstance(answer, str) and node.op.kind == "reduce":
+            best, answer = self.fellow(node, best) or (best, answer)
         if best is not None and isinstance(answer, int):
             best.stages[node] = answer
             self.home[node] = best
@@ -175,6 +181,20 @@ class _Fuser:
                     continue  # written there at once
                 reason = answer if self.home[p] is best else "another operand is computed later"
                 self.refusals.append(Refusal(p, node, str(reason)))
+
+    def fellow(self, node: Node, after: Group | None) -> tuple[Group, int] | None:
+        """A kernel that reads, row by row, what a reduction sums over all rows, and the stage at
+        which it joins: one walk through memory instead of two.
+        """
+        axes = node.op.reduced
+        found = {self.home[r] for r in self.reading[node.inputs[0]] if r in self.home}
+        for group in sorted(found, key=lambda g: g.number, reverse=True):
+            ready = after is None or after.number < group.number
+            if ready and group.inner and group.outer == axes == tuple(range(len(axes))):
+                stage = self.join(node, group)
+                if isinstance(stage, int):
+                    return group, stage
+        return None
 
     def bring_together(self, producers: Iterable[Node]) -> None:
         """Make one group of those that a node reads, wherever no group in between minds."""

@@ -137,23 +137,26 @@ def _kernels(
     homes: dict[Buffer, Buffer],
 ) -> list[Kernel]:
     """The kernels of a group: one, for a scatter two, none when nothing reads it."""
+    writer = _Writer(fusion, group, stored, homes)
     if group.kind == "join":
-        return _Writer(fusion, group, {}, stored, homes).join()
+        return writer.join()
+    if group.kind == "scatter":
+        return writer.scatter()
     if not group.unrolled:
-        return _Writer(fusion, group, definitions, stored, homes).kernels()
-    parts = [
-        kernel
-        for place in group.written_out()
-        for kernel in _Writer(fusion, place, _definitions(fusion, place), stored, homes).kernels()
-    ]
+        return writer.kernels(definitions)
+    for place in group.written_out():  # by one writer, for places share most of what they read
+        writer.group = place
+        writer.define(_definitions(fusion, place))
     share = Sharing()
-    stages = [
-        Stage(
-            same[0].iters, tuple(replace(s, value=share(s.value)) for x in same for s in x.stores)
-        )
-        for same in zip(*(kernel.stages for kernel in parts), strict=True)
+    return [
+        replace(kernel, stages=tuple(_shared(stage, share) for stage in kernel.stages))
+        for kernel in writer.written()
     ]
-    return [replace(parts[0], stages=tuple(stages))] if parts else []
+
+
+def _shared(stage: Stage, share: Sharing) -> Stage:
+    """The stage with equal parts of its values as one."""
+    return replace(stage, stores=tuple(replace(s, value=share(s.value)) for s in stage.stores))
 
 
 class _Writer:
@@ -163,12 +166,10 @@ class _Writer:
         self,
         fusion: Fusion,
         group: Group,
-        definitions: dict[Node, Expr],
         stored: set[Node],
         homes: dict[Buffer, Buffer],
     ) -> None:
-        self.fusion, self.group, self.definitions = fusion, group, definitions
-        self.stored, self.homes = stored, homes
+        self.fusion, self.group, self.stored, self.homes = fusion, group, stored, homes
         self.owner = {fusion.tracer.buffers[n]: n for n in group.stages}
         self.updated = {homes[b] for b in self.owner if b in homes}
         self.final: dict[Node, Expr] = {}
@@ -177,12 +178,18 @@ class _Writer:
         self.stores: dict[int, list[Store]] = {}
         self.resolvers: dict[int, Substitution] = {}
 
-    def kernels(self) -> list[Kernel]:
-        if self.group.kind == "scatter":
-            return self.scatter()
-        for node, expr in self.definitions.items():
+    def kernels(self, definitions: dict[Node, Expr]) -> list[Kernel]:
+        self.define(definitions)
+        return self.written()
+
+    def define(self, definitions: dict[Node, Expr]) -> None:
+        """Write the members, given as expressions whose loads name each other."""
+        for node, expr in definitions.items():
             self.final[node] = self.resolve(expr, self.group.stages[node])
             self.write(node)
+
+    def written(self) -> list[Kernel]:
+        """What was written; nothing when nobody reads it."""
         group = self.group
         inner = _iters(group.index[a] for a in group.inner)
         stages = tuple(
@@ -191,8 +198,7 @@ class _Writer:
         )
         outer = _iters(group.index[a] for a in group.outer)
         starts = [self.start(n) for n in group.stages if group.is_across(n) and n in self.stored]
-        kernel = Kernel(outer, stages, tuple(group.stages))
-        return [*starts, kernel] if stages else []  # nothing is read
+        return [*starts, Kernel(outer, stages, tuple(group.stages))] if stages else []
 
     def start(self, node: Node) -> Kernel:
         """What a reduction over the outer indices begins with."""

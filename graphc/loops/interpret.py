@@ -21,7 +21,18 @@ from graphc.expr import (
     Load,
     Select,
 )
-from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement, When
+from graphc.loops.ir import (
+    Accumulate,
+    Alloc,
+    Barrier,
+    Define,
+    Fetch,
+    Local,
+    Loop,
+    Put,
+    Statement,
+    When,
+)
 from graphc.scalars import SCALARS
 
 Memory = MutableMapping[Buffer, Any]
@@ -56,8 +67,8 @@ def _run(body: tuple[Statement, ...], memory: Memory, values: dict[Expr, Any]) -
                 _put(buffer, index, value, combine, memory, values)
             case Alloc(buffer):
                 memory[buffer] = {}
-            case Barrier():
-                pass  # one thread is always in step with itself
+            case Barrier() | Fetch():
+                pass  # one thread is always in step with itself, and all memory is near
 
 
 def _put(

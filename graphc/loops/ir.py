@@ -56,6 +56,16 @@ class Put:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """``buffer[index]`` is read soon, if there is such an element: the time to bring it near. It
+    changes nothing.
+    """
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class Alloc:
     """Memory for ``buffer`` until the end of the enclosing body; its scope says of which kind."""
 
@@ -88,7 +98,7 @@ class When:
     other: tuple[Statement, ...]
 
 
-Statement = Define | Accumulate | Put | Alloc | Barrier | Loop | When
+Statement = Define | Accumulate | Put | Fetch | Alloc | Barrier | Loop | When
 
 
 def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
@@ -109,6 +119,8 @@ def expressions(statement: Statement) -> tuple[Expr, ...]:
         return (statement.value,)
     if isinstance(statement, Put):
         return (*statement.index, statement.value)
+    if isinstance(statement, Fetch):
+        return statement.index
     if isinstance(statement, When):
         return (statement.condition,)
     return ()

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
-from graphc.loops.ir import Accumulate, Alloc, Barrier, Define, Local, Loop, Put, Statement, When
+from graphc.loops.ir import (
+    Accumulate,
+    Alloc,
+    Barrier,
+    Define,
+    Fetch,
+    Local,
+    Loop,
+    Put,
+    Statement,
+    When,
+)
 from graphc.scalars import SCALARS
 
 INFIX = {
@@ -156,14 +167,20 @@ def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
             case Accumulate(local, function, value):
                 lines.append(pad + folded(names.local(local), function, bare(value, names)))
             case Put(buffer, index, value, combine, streamed):
-                place = f"{names.buffer(buffer)}[{', '.join(bare(i, names) for i in index)}]"
+                place = _place(buffer, index, names)
                 place = f"stream {place}" if streamed else place
                 lines.append(pad + folded(place, combine, bare(value, names)))
+            case Fetch(buffer, index):
+                lines.append(f"{pad}fetch {_place(buffer, index, names)}")
             case Alloc(buffer):
                 lines.append(f"{pad}{names.buffer(buffer)}: {buffer.scope} {buffer.type}")
             case Barrier():
                 lines.append(f"{pad}barrier()")
     return lines
+
+
+def _place(buffer: Buffer, index: tuple[Expr, ...], names: Names) -> str:
+    return f"{names.buffer(buffer)}[{', '.join(bare(i, names) for i in index)}]"
 
 
 def folded(place: str, function: str, text: str) -> str:

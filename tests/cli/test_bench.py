@@ -3,6 +3,7 @@
 Times are never judged here: sizes are tiny and the machine is busy.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -19,8 +20,8 @@ from graphc.cli import bench
 from graphc.cli.bench import child as children
 from graphc.cli.bench import systems
 from graphc.cli.bench.child import Child
-from graphc.cli.bench.measure import Plan, measure
-from graphc.cli.bench.results import Outcome, Result, Roofline, Run, Times
+from graphc.cli.bench.measure import measure
+from graphc.cli.bench.results import Outcome, Plan, Result, Roofline, Run, Times
 from graphc.cli.bench.workloads import FAMILIES, ON_REQUEST, WORKLOADS, chosen
 from graphc.errors import UserError
 
@@ -59,6 +60,7 @@ def test_a_run_says_everything_in_json(file):
     limit = report["rooflines"]["1"]
     assert limit["single"] > 0
     assert limit["double"] > 0
+    assert limit["core_to_core"] >= 0
     assert all(size > 0 and rate > 0 for size, rate in limit["copied"])
 
 
@@ -79,10 +81,24 @@ def test_a_run_is_drawn(file, graphc, tmp_path):
     assert (tmp_path / "run.svg").read_text().count("<path") > 20
 
 
-def test_what_is_no_run_is_refused(graphc, tmp_path):
-    (tmp_path / "wrong.json").write_text('{"machine": {}}')
-    assert graphc("bench", "--from", tmp_path / "wrong.json").err.startswith("GC0501")
-    assert graphc("bench", "--from", tmp_path / "nothing.json").err.startswith("GC0501")
+def test_what_is_no_run_is_refused(file, graphc, tmp_path):
+    whole = file.read_text()
+    wrong = [
+        "", "[]", "golf", '{"machine": {}}', whole[:-20], whole.replace('"low": ', '"low": "'),
+        whole.replace('"threads": 1', '"threads": null'), whole.replace('"bar"', '"golf"'),
+    ]  # fmt: skip
+    for text in wrong:
+        (tmp_path / "wrong.json").write_text(text)
+        ran = graphc("bench", "--from", tmp_path / "wrong.json")
+        assert ran.err.startswith("GC0501")
+        assert "does not hold a run of graphc bench" in ran.err
+    assert "No such file" in graphc("bench", "--from", tmp_path / "nothing.json").err
+
+
+def test_a_part_of_a_run_is_printed(file, graphc):
+    ran = graphc("bench", "matmul", "--from", file)
+    assert "matmul-128-tn" in ran.out
+    assert "call  " not in ran.out
 
 
 def test_a_missed_bar_is_a_status(file, graphc, tmp_path):
@@ -113,8 +129,48 @@ def test_what_is_not_there_is_refused(graphc, words, said):
     assert said in ran.err
 
 
-def test_zero_threads_are_refused(graphc):
-    assert graphc("bench", "--threads", "0").status == 2
+def test_near_names_are_guessed_and_no_name_is_said_twice(graphc):
+    said = graphc("bench", "sofmax").err
+    assert "did you mean softmax" in said
+    assert "graphc bench --list" in said
+    assert len(said) < 300
+    said = graphc("bench", "call", "--peers", "jaxx").err
+    assert "did you mean jax?" in said
+    assert said.count("numpy") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--threads", "0", "list of numbers"),
+        ("--threads", "two", "list of numbers"),
+        ("--threads", "", "list of numbers"),
+        ("--seconds", "-1", "number of seconds"),
+        ("--seconds", "nan", "number of seconds"),
+        ("--backends", "none", "at least one backend"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(graphc, option, value, said):
+    ran = graphc("bench", option, value)
+    assert ran.status == 2
+    assert said in ran.err
+
+
+def test_files_that_cannot_be_written_are_refused_before_anything_is_measured(graphc, tmp_path):
+    ran = graphc("bench", "call", "--json", tmp_path / "nowhere" / "run.json")
+    assert ran.err.startswith("GC0501")
+    assert "mkdir -p" in ran.err
+    assert "is a folder" in graphc("bench", "call", "--json", tmp_path).err
+    pytest.importorskip("matplotlib")
+    assert "there is no folder" in graphc("bench", "--plot", tmp_path / "nowhere" / "run.svg").err
+    assert "ends in no" in graphc("bench", "call", "--plot", tmp_path / "run.golf").err
+
+
+def test_plots_without_matplotlib_say_what_to_install(graphc, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = graphc("bench", "call", "--plot", tmp_path / "run.svg")
+    assert ran.err.startswith("GC0504")
+    assert "pip install 'graphc[plot]'" in ran.err
 
 
 def test_workloads_are_chosen_by_name_pattern_and_family():
@@ -135,7 +191,7 @@ def test_a_missing_peer_is_said_once_and_left_out(graphc, monkeypatch):
     monkeypatch.setattr(systems, "find_spec", lambda name: None if name == "torch" else True)
     seen = []
 
-    def noted(workload, plan, say):
+    def noted(workload, plan, counts, say):
         seen.append(plan.systems)
         return []
 
@@ -149,7 +205,7 @@ def test_a_missing_peer_is_said_once_and_left_out(graphc, monkeypatch):
 def test_control_c_prints_what_is_done(graphc, monkeypatch):
     done = Result("call", "", 1, 1.0, outcomes={"graphc llvm": Outcome(Times(1.0, 1.0, 1.0, 1))})
 
-    def interrupted(workload, plan, say):
+    def interrupted(workload, plan, counts, say):
         yield done
         raise KeyboardInterrupt
 
@@ -224,8 +280,8 @@ def test_the_parents_own_processors_stay_what_they_were(tmp_path):
 
 def test_a_workload_without_right_results_is_a_failure(monkeypatch):
     unknown = replace(WORKLOADS["call"], name="nobody knows it")
-    plan = Plan(("graphc llvm", "numpy"), (1,), 0.01, quick=True)
-    (result,) = measure(unknown, plan, lambda text: None)
+    plan = Plan((unknown.name,), ("graphc llvm", "numpy"), (1,), 0.01, quick=True)
+    (result,) = measure(unknown, plan, [1], lambda text: None)
     assert "nobody knows it" in result.outcomes["graphc llvm"].failed
 
 
@@ -257,8 +313,8 @@ def test_the_limit_is_the_dearer_of_arithmetic_and_traffic():
     assert limit.seconds(Result("w", "", 1, 1.0, flops=1000, bytes=10)) == 10.0
     assert limit.seconds(Result("w", "", 1, 1.0, flops=1000, bytes=10, wide=True)) == 20.0
     assert limit.seconds(Result("w", "", 1, 1.0, flops=10, bytes=100)) == 50.0
-    better = limit.better(Roofline(90.0, 60.0, ((10, 9.0), (20, 3.0), (40, 2.0))))
-    assert better == Roofline(100.0, 60.0, ((10, 9.0), (20, 4.0), (40, 2.0)))
+    better = limit.better(Roofline(90.0, 60.0, ((10, 9.0), (20, 3.0), (40, 2.0)), 7.0))
+    assert better == Roofline(100.0, 60.0, ((10, 9.0), (20, 4.0), (40, 2.0)), 7.0)
 
 
 def test_times_are_quartiles():

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from graphc.cli.screen import Screen, duration
-from graphc.compile import BACKENDS
 from graphc.errors import CODES, CompilerBug
 from graphc.passes import PIPELINE
+from graphc.runner import BACKENDS
 
 
 def test_help_and_usage(graphc):

@@ -11,7 +11,7 @@ LAYERS = [
     {"passes"},
     {"kernels"},
     {"loops"},
-    {"show", "stages"},
+    {"show", "stages", "runner"},
     {"compile"},
     {"cli"},
 ]

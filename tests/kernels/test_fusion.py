@@ -100,6 +100,14 @@ def test_a_transpose_does():
     assert reasons(z, transpose(z, (1, 0)) * y) == ["reads z at another index"]
 
 
+def test_a_sum_over_all_rows_joins_a_kernel_that_reads_them():
+    """One walk instead of two, after a kernel that clears the sums; never along columns."""
+    x = leaf("x", 9, 6)
+    rows, columns = sum_over(x, (1,)), sum_over(x, (0,))
+    assert kernels(rows, columns) == [["sum"], ["sum", "sum"]]
+    assert kernels(columns, rows) == [["sum"], ["sum"]]
+
+
 def test_cheap_repeats_have_no_memory():
     """Each reader computes x*2 again, unless it would do so many times per element."""
     x = leaf("x", 4, 6)

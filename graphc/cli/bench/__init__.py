@@ -3,26 +3,28 @@
 Comes in: workloads, systems, numbers of threads, seconds. Goes out: tables of medians with their
 spread, the same as JSON with the machine named, plots. With ``--check`` the exit status says
 whether the bars are reached. What is measured is in `workloads`, how in `measure`.
+
+A whole run takes an hour, so its file is written after every result, and ``--resume`` goes on with
+it: with what is missing, then with what was measured while the machine was in a bad state.
 """
 
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
+import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from graphc.cli.bench.child import processors
 from graphc.cli.bench.growth import plot_growth, report_growth
-from graphc.cli.bench.measure import Plan, limits, measure
-from graphc.cli.bench.plot import plot, require_matplotlib
+from graphc.cli.bench.measure import limits, measure
+from graphc.cli.bench.order import begun, gone_on
+from graphc.cli.bench.plot import plot, require_plot
 from graphc.cli.bench.report import failures, holds, report_run
-from graphc.cli.bench.results import GRAPHC, Result, Run
-from graphc.cli.bench.systems import PEERS, SYSTEMS
-from graphc.cli.bench.workloads import FAMILIES, chosen
-from graphc.cli.doctor import environment
+from graphc.cli.bench.results import GRAPHC, Result, Run, writable
+from graphc.cli.bench.systems import PEERS
+from graphc.cli.bench.workloads import FAMILIES, WORKLOADS, chosen
 from graphc.cli.screen import Screen, duration
-from graphc.errors import UserError
 
 INTERRUPTED = 130
 """What a shell expects of a command that Ctrl-C ended (128 + SIGINT)."""
@@ -35,7 +37,7 @@ def add(commands: Any) -> None:
         "workloads", nargs="*", metavar="WORKLOAD", help="names, patterns or families (--list)"
     )
     parser.add_argument("--list", action="store_true", help="what there is to measure")
-    parser.add_argument("--backends", type=_names, default=["llvm"], metavar="A,B")
+    parser.add_argument("--backends", type=_some, metavar="A,B", help="default: llvm")
     parser.add_argument(
         "--peers",
         type=_names,
@@ -46,12 +48,22 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--growth", action="store_true", help="how times grow with programs and batches"
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each workload and count")
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="for each workload and count (default: 5)"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--check", action="store_true", help="status 1 when a bar is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers, for programs")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="bars and a roofline: svg, png")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="print a --json")
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE",
+        help="measure nothing, print what --json wrote",
+    )  # fmt: skip
+    earlier.add_argument(
+        "--resume", type=Path, metavar="FILE",
+        help="go on with a --json FILE: what is missing, then what is marked as doubtful",
+    )  # fmt: skip
     parser.set_defaults(command=bench)
 
 
@@ -59,11 +71,31 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
 
 
+def _some(text: str) -> list[str]:
+    names = _names(text)
+    if not names:
+        raise argparse.ArgumentTypeError("at least one backend is measured")
+    return names
+
+
 def _counts(text: str) -> list[int]:
-    counts = [int(number) for number in _names(text)]
+    try:
+        counts = [int(number) for number in _names(text)]
+    except ValueError:
+        counts = []
     if not counts or min(counts) < 1:
-        raise argparse.ArgumentTypeError("counts of threads are 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers from 1, such as 1,2")
     return counts
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
 
 
 def bench(options: argparse.Namespace, screen: Screen) -> int:
@@ -72,22 +104,36 @@ def bench(options: argparse.Namespace, screen: Screen) -> int:
         rows = [(f, w.name, f"{w.bar:.1f}x", w.summary) for f, ws in FAMILIES.items() for w in ws]
         screen.table(("family", "workload", ">bar", "what"), rows)
         return 0
+    options.json = options.json or options.resume
+    if options.json is not None:
+        writable(options.json)
     if options.plot is not None:
-        require_matplotlib()
+        require_plot(options.plot)
     stopped = False
     if options.source is not None:
         run = Run.read(options.source)
+        if options.workloads:
+            run = run.only(w.name for w in chosen(options.workloads))
     else:
         run, stopped = _measured(options, screen)
     (report_growth if options.growth else report_run)(run, screen)
-    if options.json is not None:
+    if options.json is not None and run.results:
         run.write(options.json)
     if options.plot is not None:
         (plot_growth if options.growth else plot)(run, options.plot)
+    _say_what_is_left(run, stopped, options.json, screen)
     if stopped:
-        screen.note("stopped; this is what was done")
         return INTERRUPTED
     return 1 if options.check and not _reached(run) else 0
+
+
+def _say_what_is_left(run: Run, stopped: bool, file: Path | None, screen: Screen) -> None:
+    """How to go on with a run that was stopped or disturbed."""
+    if stopped:
+        screen.note("stopped; this is what was done")
+    left = run.lacking(run.plan.workloads)
+    if left and file is not None and run.results:
+        screen.note(f"missing or marked: {len(left)}; go on with graphc bench --resume {file}")
 
 
 def _reached(run: Run) -> bool:
@@ -99,27 +145,27 @@ def _reached(run: Run) -> bool:
 
 def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
     """The results, and whether Ctrl-C ended them early."""
-    workloads = chosen(options.workloads or (["growth"] if options.growth else []))
-    plan = _plan(options, screen)
-    run = Run(_machine(plan), {}, [])
+    run, names = gone_on(options) if options.resume else begun(options, screen)
+    left = run.lacking(names)
     try:
-        _look_at_machine(run, plan, screen)
-        for workload in workloads:
-            for result in measure(workload, plan, screen.note):
-                run.results.append(result)
+        _look_at_machine(run, screen)
+        for name, pairs in groupby(left, key=lambda pair: pair[0]):
+            counts = [threads for _, threads in pairs]
+            for result in measure(WORKLOADS[name], run.plan, counts, screen.note):
+                run.put(result)
                 screen.note(_line(result))
                 if options.json is not None:  # hours of work should survive whatever comes
                     run.write(options.json)
-        _look_at_machine(run, plan, screen)
+        _look_at_machine(run, screen)
     except KeyboardInterrupt:
         return run, True
     return run, False
 
 
-def _look_at_machine(run: Run, plan: Plan, screen: Screen) -> None:
+def _look_at_machine(run: Run, screen: Screen) -> None:
     """Measure the limits, before and after: a neighbour on the machine can only lower them."""
-    for threads in plan.threads:
-        found = limits(threads, plan.quick, screen.note)
+    for threads in run.plan.threads:
+        found = limits(threads, run.plan.quick, screen.note)
         if found is not None:
             run.rooflines[threads] = found.better(run.rooflines.get(threads, found))
 
@@ -129,39 +175,3 @@ def _line(result: Result) -> str:
     times = {name: duration(o.times.median) for name, o in result.outcomes.items() if o.times}
     said = ", ".join(f"{name} {time}" for name, time in times.items())
     return f"{result.workload}, {result.threads} threads: {said or 'no times'}"
-
-
-def _plan(options: argparse.Namespace, screen: Screen) -> Plan:
-    """Who is measured; a peer that is not installed is said, and left out."""
-    usual = [] if options.growth else list(PEERS)
-    wanted = usual if options.peers is None else options.peers
-    names = [*(GRAPHC + name for name in options.backends), *wanted]
-    for name in names:
-        if name not in SYSTEMS:
-            known = ", ".join(n.removeprefix(GRAPHC) for n in SYSTEMS)
-            raise UserError(
-                "GC0503", f"no system {name.removeprefix(GRAPHC)!r}", fix=f"known: {known}"
-            )
-    missing = {name: SYSTEMS[name].missing for name in names if SYSTEMS[name].missing}
-    if missing:
-        lost = ", ".join(f"{name} ({package})" for name, package in missing.items())
-        screen.note(f"not installed: {lost}. All peers: pip install 'graphc[peers]'")
-    count = len(processors())
-    threads = options.threads or sorted({1, count})
-    if max(threads) > count:
-        raise UserError("GC0503", f"{max(threads)} threads on {count} processors")
-    systems = tuple(name for name in dict.fromkeys(names) if name not in missing)
-    return Plan(systems, tuple(threads), 0.05 if options.quick else options.seconds, options.quick)
-
-
-MACHINE = (
-    "system", "processor", "vectors", "features", "threads", "python", "numpy", "LLVM", "graphc"
-)  # fmt: skip
-"""What a reader of the numbers must know; no paths."""
-
-
-def _machine(plan: Plan) -> dict[str, str]:
-    found = environment()
-    peers = dict.fromkeys(SYSTEMS[name].modules[0] for name in plan.systems if name in PEERS)
-    versions = {"peers": ", ".join(f"{name} {version(name)}" for name in peers)}
-    return {fact: found[fact] for fact in MACHINE if fact in found} | versions

@@ -1,20 +1,21 @@
 """One workload in all systems, taking turns.
 
 Comes in: a workload, the systems, a number of threads, seconds. Goes out: a `Result`. Nobody is
-timed whose results are not those of graphc's numpy backend.
+timed whose results are not those of graphc's numpy backend. Between the turns it is looked how near
+to each other the machine's cores are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from graphc.cli.bench.child import Child
-from graphc.cli.bench.results import GRAPHC, Outcome, Result, Roofline, Times
+from graphc.cli.bench.results import GRAPHC, Outcome, Plan, Result, Roofline, Times
 from graphc.cli.bench.systems import takes
 from graphc.cli.bench.workload import Workload
 
@@ -26,19 +27,8 @@ ROUNDS = 5
 LEAST, MOST = 10, 2000
 """Samples of each system, whatever they cost."""
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure: systems by name, seconds for all of them together, perhaps tiny sizes."""
-
-    systems: tuple[str, ...]
-    threads: tuple[int, ...]
-    seconds: float
-    quick: bool = False
-
-    @property
-    def rounds(self) -> int:
-        return 1 if self.quick else ROUNDS
+Look = Callable[[], float]
+"""Measures the rate at which one core reads what another has just written; 0 for unknown."""
 
 
 def limits(threads: int, quick: bool, say: Say) -> Roofline | None:
@@ -52,26 +42,27 @@ def limits(threads: int, quick: bool, say: Say) -> Roofline | None:
     return Roofline.of(found)
 
 
-def measure(workload: Workload, plan: Plan, say: Say) -> Iterator[Result]:
-    """A result for each number of threads."""
+def measure(workload: Workload, plan: Plan, counts: Iterable[int], say: Say) -> Iterator[Result]:
+    """A result for each number of threads in ``counts``."""
     with tempfile.TemporaryDirectory(prefix="graphc-bench-") as folder:
         file = str(Path(folder) / "expected.npz")
         say(f"{workload.name}: what is right")
         with Child(1, folder) as oracle:
             right = oracle.ask("expect", workload=workload.name, quick=plan.quick, file=file)
-        for threads in plan.threads:
+        for threads in counts:
             facts = (workload.name, workload.summary, threads, workload.bar)
             if "failed" in right:
                 failed = Outcome(failed=f"no results to compare with: {right['failed']}")
                 yield Result(*facts, outcomes={plan.systems[0]: failed})
                 continue
-            outcomes = _outcomes(workload, plan, threads, file, say)
-            yield Result(*facts, **right, outcomes=outcomes)
+            outcomes, rates = _outcomes(workload, plan, threads, file, say)
+            yield Result(*facts, **right, outcomes=outcomes, core_to_core=rates)
 
 
 def _outcomes(
     workload: Workload, plan: Plan, threads: int, file: str, say: Say
-) -> dict[str, Outcome]:
+) -> tuple[dict[str, Outcome], tuple[float, ...]]:
+    """What became of each system, and the rates from core to core meanwhile."""
     outcomes: dict[str, Outcome] = {}
     asked: dict[str, Any] = dict(
         workload=workload.name, quick=plan.quick, threads=threads, file=file
@@ -95,9 +86,30 @@ def _outcomes(
                 first=begun["first"], cached=cached, building=begun["peak"], plan=begun["plan"]
             )
         say(f"{workload.name}, {threads} threads: {', '.join(living)} take turns")
-        for system, turns in _turns(living, plan).items():
-            outcomes[system] = _timed(outcomes[system], turns)
-    return outcomes
+        turns, rates = _turns(living, plan, stack.enter_context(_look(threads, say)))
+        for system, answers in turns.items():
+            outcomes[system] = _timed(outcomes[system], answers)
+    return outcomes, rates
+
+
+@contextlib.contextmanager
+def _look(threads: int, say: Say) -> Iterator[Look]:
+    """How to measure the rate from core to core, by a process of its own: a virtual machine may be
+    given other cores at any moment.
+    """
+    if threads == 1:
+        yield lambda: 0.0
+        return
+
+    def look() -> float:
+        found = child.ask("core_to_core")
+        if "failed" in found:
+            say(f"the rate from core to core is not known: {found['failed']}")
+        return float(found.get("rate", 0.0))
+
+    folder = tempfile.TemporaryDirectory(prefix="graphc-bench-")
+    with folder as name, Child(threads, name) as child:
+        yield look
 
 
 def _second_time(system: str, threads: int, folder: str, asked: dict[str, Any]) -> float:
@@ -108,15 +120,22 @@ def _second_time(system: str, threads: int, folder: str, asked: dict[str, Any]) 
         return float(child.ask("start", system=system, **asked).get("first", 0.0))
 
 
-def _turns(living: dict[str, Child], plan: Plan) -> dict[str, list[dict[str, Any]]]:
-    """The answers to all turns of each system; the order turns about."""
+def _turns(
+    living: dict[str, Child], plan: Plan, look: Look
+) -> tuple[dict[str, list[dict[str, Any]]], tuple[float, ...]]:
+    """The answers to all turns of each system, whose order turns about, and what ``look`` saw
+    before each round and after the last.
+    """
     found: dict[str, list[dict[str, Any]]] = {system: [] for system in living}
-    share = plan.seconds / plan.rounds / max(1, len(living))
-    least, most = -(-LEAST // plan.rounds), MOST // plan.rounds
-    for number in range(plan.rounds):
+    rounds = 1 if plan.quick else ROUNDS
+    share = plan.seconds / rounds / max(1, len(living))
+    least, most = -(-LEAST // rounds), MOST // rounds
+    rates = [look()]
+    for number in range(rounds):
         for system in sorted(living, reverse=number % 2 == 1):
             found[system].append(living[system].ask("turn", seconds=share, least=least, most=most))
-    return found
+        rates.append(look())
+    return found, tuple(rate for rate in rates if rate)
 
 
 def _timed(begun: Outcome, turns: list[dict[str, Any]]) -> Outcome:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.cli.bench.report import threads_shown
-from graphc.cli.bench.results import Result, Roofline, Run
+from graphc.cli.bench.results import Result, Roofline, Run, writable
 from graphc.errors import UserError
 
 ROW = 0.16
@@ -23,10 +23,19 @@ ROW = 0.16
 INK = "#444444"
 
 
-def require_matplotlib() -> None:
-    """Raises `UserError` GC0504 when there is no matplotlib: before anything is measured."""
+def require_plot(path: Path) -> None:
+    """Raises `UserError` before anything is measured: GC0504 when there is no matplotlib or the
+    ending of ``path`` names no format of it, GC0501 when no file can be made there.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError("GC0504", "plots need matplotlib", fix="pip install 'graphc[plot]'")
+    canvases: Any = importlib.import_module("matplotlib.backend_bases").FigureCanvasBase
+    formats = canvases.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise UserError(
+            "GC0504", f"{path} ends in no format of plots", fix=f"end it in .{', .'.join(formats)}"
+        )
+    writable(path)
 
 
 def canvas(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:

@@ -1,7 +1,8 @@
 """A run as tables.
 
 Comes in: a `Run`. Goes out: rows for the screen, or for Markdown. Two tables for each number of
-threads: what a call costs, and what it takes to get there. An asterisk marks the best peer.
+threads: what a call costs, and what it takes to get there. An asterisk marks the best peer, a
+dagger a workload that was measured while the machine had put its cores apart.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from graphc.cli.screen import Screen, duration
 
 Table = tuple[list[str], list[list[str]]]
 
+DAGGER = " †"
+
 
 def report_run(run: Run, screen: Screen) -> None:
     """Print everything."""
@@ -21,6 +24,8 @@ def report_run(run: Run, screen: Screen) -> None:
         results = run.on(threads)
         screen.heading(f"seconds of a call, {threads_shown(threads)}{limits_shown(run, threads)}")
         screen.table(*speed(run, results))
+        if footnote(run, threads):
+            screen.say(footnote(run, threads))
         screen.heading(f"first call, and most memory while steps run, {threads_shown(threads)}")
         screen.table(*making(results))
     report_failures(run, screen)
@@ -36,6 +41,18 @@ def report_failures(run: Run, screen: Screen) -> None:
         screen.table(("workload", "threads", "system", "why"), failed)
 
 
+def footnote(run: Run, threads: int) -> str:
+    """What the dagger means, with the rates that were seen; "" when there is none."""
+    apart = [min(r.core_to_core) for r in run.on(threads) if run.is_apart(r)]
+    if not apart:
+        return ""
+    return (
+        f"{DAGGER.strip()} cores apart: one read what another had just written at "
+        f"{min(apart) / 1e9:.0f} GB/s, at best {run.core_to_core(threads) / 1e9:.0f}. The machine "
+        "had placed them badly; steps of small networks take up to twice as long then."
+    )
+
+
 def threads_shown(count: int) -> str:
     """A number of threads in words."""
     return f"{count} thread{'s' * (count > 1)}"
@@ -46,9 +63,12 @@ def limits_shown(run: Run, threads: int) -> str:
     limit = run.rooflines.get(threads)
     if limit is None:
         return ""
+    handed = run.core_to_core(threads)
+    memory = f"{limit.memory / 1e9:.0f} GB/s copied in memory"
+    between = f", {handed / 1e9:.0f} from core to core" if handed else ""
     return (
         f" (this machine: {limit.single / 1e9:.0f} GFLOP/s float32, "
-        f"{limit.double / 1e9:.0f} float64, {limit.memory / 1e9:.0f} GB/s copied in memory)"
+        f"{limit.double / 1e9:.0f} float64, {memory}{between})"
     )
 
 
@@ -64,7 +84,9 @@ def speed(run: Run, results: Sequence[Result]) -> Table:
     several = len({name for result in results for name in result.backends}) > 1
     rows = [
         [
-            result.workload + (f" ({system.removeprefix(GRAPHC)})" if several else ""),
+            result.workload
+            + (f" ({system.removeprefix(GRAPHC)})" if several else "")
+            + DAGGER * run.is_apart(result),
             _time(result, system),
             _spread(result, system),
             *(_time(result, peer) + "*" * (peer == result.best) for peer in peers),

@@ -6,11 +6,12 @@ README must come from one run, printed again at any time.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,25 @@ from graphc.errors import UserError
 
 GRAPHC = "graphc "
 """How the name of a system that is graphc on a backend begins: ``graphc llvm``."""
+
+APART = 0.5
+"""Cores were apart when one read what another had written at less than this share of the best rate.
+Cores of one cache hand over 4 times as fast as others (72 and 17 GB/s on Zen 4); repeated
+measurements of a busy machine differ by a third.
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: workloads and systems by name, seconds for all systems together on each
+    number of threads, perhaps tiny sizes.
+    """
+
+    workloads: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+    seconds: float = 0.0
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,8 @@ class Outcome:
 class Result:
     """One workload on one number of threads, in every system. ``bar`` is 0 for none, ``nodes``
     counts those of the graph as written, ``wide`` says that it computes in float64.
+    ``core_to_core`` has the bytes a second that a core read of what another had just written,
+    before each round of turns and after the last; nothing on one thread.
     """
 
     workload: str
@@ -78,6 +100,12 @@ class Result:
     bytes: int = 0
     wide: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    core_to_core: tuple[float, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no system failed."""
+        return not any(outcome.failed for outcome in self.outcomes.values())
 
     def times(self, system: str) -> Times | None:
         """A system's times, if it has any."""
@@ -107,25 +135,28 @@ class Result:
 @dataclass(frozen=True)
 class Roofline:
     """What the machine can do on some threads: operations a second in ``single`` and in ``double``
-    precision, bytes a second ``copied`` (read and written) within footprints, smallest first.
+    precision, bytes a second ``copied`` (read and written) within footprints, smallest first, and
+    handed from ``core_to_core``, 0 when that is not known.
     """
 
     single: float
     double: float
     copied: tuple[tuple[int, float], ...]
+    core_to_core: float = 0.0
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Self:
         """From what a worker, or a file, says."""
         pairs = tuple((int(n), float(rate)) for n, rate in data["copied"])
-        return cls(float(data["single"]), float(data["double"]), pairs)
+        handed = float(data.get("core_to_core", 0.0))
+        return cls(float(data["single"]), float(data["double"]), pairs, handed)
 
     def better(self, other: Roofline) -> Roofline:
         """The higher of two measurements, each."""
         pairs = zip(self.copied, other.copied, strict=True)
         copied = tuple((size, max(rate, again)) for (size, rate), (_, again) in pairs)
         single, double = max(self.single, other.single), max(self.double, other.double)
-        return Roofline(single, double, copied)
+        return Roofline(single, double, copied, max(self.core_to_core, other.core_to_core))
 
     def bandwidth(self, footprint: int) -> float:
         """Bytes a second within ``footprint``: of the largest measured one that is no larger, for
@@ -147,11 +178,14 @@ class Roofline:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything: the machine by facts, its limits by number of threads, the results."""
+    """Everything: the machine by facts, its limits by number of threads, the results, and what was
+    asked for.
+    """
 
     machine: dict[str, str]
     rooflines: dict[int, Roofline]
     results: list[Result]
+    plan: Plan = Plan()
 
     def on(self, threads: int) -> list[Result]:
         """The results on one number of threads."""
@@ -160,6 +194,47 @@ class Run:
     @property
     def thread_counts(self) -> list[int]:
         return list(dict.fromkeys(r.threads for r in self.results))
+
+    def core_to_core(self, threads: int) -> float:
+        """The best rate from core to core that was seen on a number of threads, or 0."""
+        seen = [rate for result in self.on(threads) for rate in result.core_to_core]
+        limit = self.rooflines.get(threads)
+        return max([*seen, limit.core_to_core if limit else 0.0])
+
+    def is_apart(self, result: Result) -> bool:
+        """Whether the machine had put its cores apart while the result was measured."""
+        best = self.core_to_core(result.threads)
+        return any(rate < APART * best for rate in result.core_to_core)
+
+    def lacking(self, names: Iterable[str]) -> list[tuple[str, int]]:
+        """What a whole run of these workloads lacks: first what was never measured or failed, then
+        what was measured with the cores apart. Each a workload's name and a number of threads.
+        """
+        found = {(r.workload, r.threads): r for r in self.results}
+        wanted = [(name, threads) for name in names for threads in self.plan.threads]
+        missing = [k for k in wanted if k not in found or not found[k].is_whole]
+        return missing + [k for k in wanted if k not in missing and self.is_apart(found[k])]
+
+    def put(self, result: Result) -> None:
+        """Take in a result. Of two of the same, that of the nearer cores stays: it is chosen by the
+        state of the machine, never by a time.
+        """
+        same = [r for r in self.on(result.threads) if r.workload == result.workload]
+        for old in same:
+            if old.is_whole and min(old.core_to_core, default=0.0) > min(
+                result.core_to_core, default=0.0
+            ):
+                return
+            self.results.remove(old)
+        self.results.append(result)
+        names, counts = self.plan.workloads, self.plan.threads
+        places = {pair: k for k, pair in enumerate(itertools.product(names, counts))}
+        self.results.sort(key=lambda r: places.get((r.workload, r.threads), len(places)))
+
+    def only(self, names: Iterable[str]) -> Run:
+        """The same without other workloads."""
+        chosen = set(names)
+        return replace(self, results=[r for r in self.results if r.workload in chosen])
 
     def efficiency(self, result: Result, system: str) -> float:
         """The share of the machine's limit that a system reaches; nan without a time."""
@@ -181,16 +256,59 @@ class Run:
         try:
             data = json.loads(path.read_text("utf-8"))
             rooflines = {int(n): Roofline.of(r) for n, r in data["rooflines"].items()}
-            return cls(data["machine"], rooflines, [_result(r) for r in data["results"]])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError("GC0501", f"{path} cannot be read: {error}") from error
+            results = [_result(r) for r in data["results"]]
+            return cls({**data["machine"]}, rooflines, results, _plan(data.get("plan", {})))
+        except OSError as error:
+            raise UserError("GC0501", f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                "GC0501",
+                f"{path} does not hold a run of graphc bench, or is damaged",
+                why=f"{type(error).__name__}: {error}",
+                fix="give a file that `graphc bench --json FILE` wrote",
+            ) from error
+
+
+def writable(path: Path) -> None:
+    """Raises `UserError` GC0501 when no file can be made beside ``path``: to be told before an hour
+    of measuring, not after it.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise UserError("GC0501", f"{path} is a folder", fix="name a file")
+    if not folder.is_dir():
+        what = f"{path} cannot be written: there is no folder {folder}"
+        raise UserError("GC0501", what, fix=f"mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UserError("GC0501", f"{path} cannot be written: {folder} is not writable")
+
+
+# From JSON ----------------------------------------------------------------------------------------
+SCALARS: dict[str, Any] = {"str": str, "int": int, "float": (float, int), "bool": bool}
+"""What a field declared so may hold."""
+
+
+def _checked(kind: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass; the scalars among them are. Raises TypeError."""
+    declared = {each.name: str(each.type) for each in fields(kind)}
+    for name, value in data.items():
+        if not isinstance(value, SCALARS.get(declared.get(name, ""), object)):
+            raise TypeError(f"{name} is {value!r}, no {declared[name]}")
+    return dict(data)
 
 
 def _result(data: Mapping[str, Any]) -> Result:
     outcomes = {name: _outcome(o) for name, o in data["outcomes"].items()}
-    return Result(**{**data, "outcomes": outcomes})
+    rates = tuple(float(rate) for rate in data.get("core_to_core", ()))
+    return Result(**{**_checked(Result, data), "outcomes": outcomes, "core_to_core": rates})
 
 
 def _outcome(data: Mapping[str, Any]) -> Outcome:
-    times = Times(**data["times"]) if data["times"] else None
-    return Outcome(**{**data, "times": times})
+    times = Times(**_checked(Times, data["times"])) if data["times"] else None
+    plan = {name: int(size) for name, size in data["plan"].items()}
+    return Outcome(**{**_checked(Outcome, data), "times": times, "plan": plan})
+
+
+def _plan(data: Mapping[str, Any]) -> Plan:
+    lists = {name: tuple(data.get(name, ())) for name in ("workloads", "systems", "threads")}
+    return Plan(**{**_checked(Plan, data), **lists})

@@ -4,7 +4,10 @@ Comes in: one line of JSON after another on standard input. Goes out: one line f
 process because systems must share neither threads nor memory nor a warm cache.
 
     {"do": "limits", "quick"}
-        what the machine can do: {"single", "double", "copied"}, see `results.Roofline`
+        what the machine can do: {"single", "double", "copied", "core_to_core"}, see
+        `results.Roofline`
+    {"do": "core_to_core"}
+        {"rate": bytes a second that one core reads of what another has just written}
     {"do": "expect", "workload", "quick", "file"}
         graphc's numpy backend writes the right results into ``file``; {"nodes", "flops", "bytes",
         "wide": whether it computes in float64}
@@ -37,8 +40,8 @@ from graphc.cli.bench.systems.job import Job, Prepared, job_of
 from graphc.cli.bench.systems.native import cost_of
 from graphc.cli.bench.workload import Arrays, Train, Update
 from graphc.cli.bench.workloads import WORKLOADS
-from graphc.compile import load_backend
 from graphc.errors import UserError
+from graphc.runner import load_backend
 
 Answer = dict[str, Any]
 
@@ -64,6 +67,7 @@ class Worker:
         """Do what is asked; a failure is an answer too."""
         actions: dict[str, Callable[..., Answer]] = {
             "limits": self.limits,
+            "core_to_core": self.core_to_core,
             "expect": self.expect,
             "start": self.start,
             "turn": self.turn,
@@ -78,6 +82,10 @@ class Worker:
         """Measure the machine."""
         found: Answer = load_backend("llvm").limits(quick)
         return found
+
+    def core_to_core(self) -> Answer:
+        """Measure how near the cores are."""
+        return {"rate": load_backend("llvm").core_to_core()}
 
     def expect(self, workload: str, quick: bool, file: str) -> Answer:
         """Compute the right results, and what they must cost."""

@@ -7,9 +7,12 @@ import pytest
 
 from execute import native
 from graphc.backends import llvm
+from graphc.backends.llvm.machine import host
+from graphc.backends.llvm.schedule import schedule
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node
 from graphc.kernels.lower import lower
+from graphc.loops.ir import Fetch, statements
 from graphc.ops.contraction import Contract
 from graphc.ops.convolution import convolution, convolution_transposed
 from graphc.ops.leaves import Input
@@ -110,6 +113,25 @@ def test_what_follows_is_applied_in_registers(m: int, k: int, n: int, rng: np.ra
     wanted = [np.tanh(x @ y + z) * w, np.maximum(x @ y + z, 0), x @ y]
     for ours, theirs in zip(native(graph, arrays), wanted, strict=True):
         check(ours, theirs, k)
+
+
+@pytest.mark.parametrize(("m", "n", "wanted"), [(500, 700, True), (50, 70, False)])
+def test_large_buffers_are_fetched_while_sums_run(
+    m: int, n: int, wanted: bool, rng: np.random.Generator
+):
+    """Rests of rows and columns too; the bias and small results stay near anyway."""
+    a, b, beside, bias = leaf("a", m, 9), leaf("b", 9, n), leaf("beside", m, n), leaf("bias", n)
+    graph = Graph(
+        (a, b, beside, bias),
+        (Contract((0, 1), (1, 2), (0, 2))(a, b) + beside + broadcast_to(bias, (m, n)),),
+    )
+    arrays = draw(rng, graph)
+    (found,) = native(graph, arrays)
+    check(found, arrays[0] @ arrays[1] + arrays[2] + arrays[3], 9)
+    (kernel,) = lower(graph).kernels
+    phases = schedule(kernel, host())
+    fetched = {s.buffer.shape for s in statements(phases) if isinstance(s, Fetch)}
+    assert fetched == ({(m, n)} if wanted else set())
 
 
 def test_operands_that_are_computed(rng: np.random.Generator):

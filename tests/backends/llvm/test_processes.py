@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def run_script(repository: Path, text: str = SCRIPT, **environment: str) -> str:
 
 
 def test_any_number_of_threads_gives_the_same_bits(repository: Path):
-    found = {run_script(repository, GRAPHC_THREADS=count) for count in ("1", "2", "3")}
+    found = {run_script(repository, GRAPHC_THREADS=count) for count in ("1", "2", "13")}
     assert len(found) == 1
 
 
@@ -155,6 +157,45 @@ def test_parent_and_child_run_after_a_fork():
         os._exit(7 if same and other.run(draw(GRAPHS["softmax"]())) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert [y.tobytes() for y in runner.run(arrays)] == wanted
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_runs_what_another_thread_was_inside_of_when_it_was_forked():
+    graph = everything()
+    runner = llvm.build(lower(graph))
+    arrays = draw(graph)
+    wanted = [y.tobytes() for y in runner.run(arrays)]
+    inside, leave = threading.Event(), threading.Event()
+
+    def call() -> None:
+        with runner.lock:
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a deadlock ends the child, not the test run
+        same = all([y.tobytes() for y in runner.run(arrays)] == wanted for _ in range(2))
+        os._exit(7 if same else 1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    held = runner.lock.locked()
+    leave.set()
+    thread.join()
+    assert status == 7
+    assert held, "the parent's lock is its own"
+    assert [y.tobytes() for y in runner.run(arrays)] == wanted
+
+
+def test_being_ready_for_a_fork_keeps_no_executable_alive():
+    runner = llvm.build(lower(GRAPHS["softmax"]()))
+    gone = weakref.ref(runner)
+    del runner
+    gc.collect()
+    assert gone() is None
 
 
 ENDLESS = """

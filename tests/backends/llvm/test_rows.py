@@ -5,12 +5,13 @@ stores past the caches, divisors of whole rows, results in used memory.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from execute import interpreted, looped, native
-from graphc.backends.llvm import code, partials, results
+from graphc.backends.llvm import ahead, code, partials, results
 from graphc.backends.llvm.interchange import BLOCK, FOLDED, LARGE, interchanged
 from graphc.backends.llvm.machine import Machine, host, named
 from graphc.backends.llvm.results import Results
@@ -18,7 +19,7 @@ from graphc.backends.llvm.schedule import collapse, flatten, schedule
 from graphc.graph import Array, Graph, Node
 from graphc.kernels.kernel import Kernel
 from graphc.kernels.lower import lower
-from graphc.loops.ir import Put, statements
+from graphc.loops.ir import Fetch, Put, statements
 from graphc.ops.leaves import Input
 from graphc.ops.movement import broadcast_to, reshape, transpose
 from graphc.ops.reduction import expand, fold, sum_over
@@ -166,6 +167,42 @@ def test_small_results_and_sums_in_place_stay_in_the_caches():
         assert not any(isinstance(s, Put) and s.streamed for s in loops)
 
 
+# Rows fetched ahead -------------------------------------------------------------------------------
+ROWS = {
+    "softmax": STREAMED["softmax"],
+    "sums of columns too": lambda x: [x * expand(sum_over(x, (1,)), x.shape, (1,)), column(x)],
+}
+
+
+def column(x: Node) -> Node:
+    return sum_over(x * expand(fold("maximum", x, (1,)), x.shape, (1,)), (0,))
+
+
+@pytest.mark.parametrize("shape", [(1, 70), (37, 1), (65, 129), (6, 4000)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*product(ROWS, ("float32", "float64")), ("softmax", "float16")],  # sums in half are too rough
+)
+def test_fetching_ahead(
+    name: str, shape: tuple[int, int], kind: str, rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    """The last rows fetch what does not exist."""
+    monkeypatch.setattr(ahead, "LARGE", 0)
+    x = leaf(*shape, kind=kind)
+    check(Graph((x,), tuple(ROWS[name](x))), rng, rtol=2e-2 if kind == "float16" else 2e-4)
+
+
+def test_only_what_is_walked_again_is_fetched_ahead():
+    x, y = leaf(4096, 512), leaf(4096, 512)
+    centred = x - expand(sum_over(x, (1,)), x.shape, (1,))
+    for outputs, wanted in (([centred], 1), ([centred * y], 1), ([exp(x)], 0)):
+        loops = [
+            s for k in lower(Graph((x, y), tuple(outputs))).kernels for s in schedule(k, host())
+        ]
+        assert sum(isinstance(s, Fetch) for s in statements(tuple(loops))) == wanted
+
+
 # Division of a row by one number ------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_quotients_are_those_of_division(kind: str, rng: np.random.Generator):
@@ -188,8 +225,9 @@ def test_quotients_are_those_of_division(kind: str, rng: np.random.Generator):
 
 # Memory of results --------------------------------------------------------------------------------
 def test_large_results_use_memory_again_when_nobody_looks_at_it():
-    made = Results()
     shape, dtype = (results.LARGE // 4 + 3,), np.dtype("float32")
+    small = [TensorType(DTYPES["float32"], s) for s in ((3,), (0, 1 << 30))]
+    made = Results([TensorType(DTYPES["float32"], shape), *small])
     first = made.empty(shape, dtype)
     assert first.shape == shape
     assert first.dtype == dtype
@@ -205,6 +243,16 @@ def test_large_results_use_memory_again_when_nobody_looks_at_it():
     assert third.ctypes.data == place
     assert made.empty((3,), dtype).base is None
     assert made.empty((0, 1 << 30), dtype).size == 0
+
+
+def test_all_results_of_a_call_wait_for_the_next():
+    shape, dtype = (results.LARGE,), np.dtype("float32")
+    made = Results([TensorType(DTYPES["float32"], shape)] * 2)
+    first = [made.empty(shape, dtype) for _ in range(3)]
+    places = [array.ctypes.data for array in first]
+    del first[0], first[0], first[0]
+    second = [made.empty(shape, dtype) for _ in range(2)]
+    assert {array.ctypes.data for array in second} == {*places[1:]}
 
 
 def test_results_of_calls_do_not_share_memory(rng: np.random.Generator):

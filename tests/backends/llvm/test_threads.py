@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm import jit, threads
+from graphc.backends.llvm.emit import SHARE_ABOVE, grain
 from graphc.backends.llvm.emitter import Module
+from graphc.backends.llvm.roofline import core_to_core
 from graphc.errors import UserError
 
 
@@ -226,3 +228,39 @@ def test_the_number_of_threads_is_checked(monkeypatch):
             threads.thread_count()
     monkeypatch.delenv("GRAPHC_THREADS")
     assert threads.thread_count() >= 1
+
+
+# Chunks -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("threads", [1, 2, 9, 64])
+@pytest.mark.parametrize(("extent", "unit"), [(1, 1), (7, 1), (1000, 1), (100_001, 64)])
+def test_a_large_loop_has_chunks_for_all_threads(threads, extent, unit):
+    chunk = grain(extent, unit, 1e12, threads)
+    assert chunk % unit == 0
+    count = -(-extent // chunk)
+    assert count <= max(16, 8 * threads)
+    assert count >= min(extent // unit, 4 * threads), "each thread has work, and some is left over"
+
+
+def test_two_threads_share_sixteen_chunks():
+    assert grain(1600, 1, 1e12, 2) == grain(1600, 1, 1e12, 1) == 100
+
+
+def test_a_small_loop_is_not_shared():
+    assert grain(1000, 1, SHARE_ABOVE - 1, 64) == 1000
+    assert grain(0, 1, 1e12, 64) == 1
+
+
+# How near cores are -------------------------------------------------------------------------------
+def test_the_rate_from_core_to_core_leaves_the_thread_where_it_was():
+    if not hasattr(os, "sched_setaffinity"):
+        assert core_to_core() == 0
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        rate = core_to_core()
+        assert os.sched_getaffinity(0) == before
+        assert (rate > 1e6) == (len(before) > 1)
+        os.sched_setaffinity(0, [min(before)])
+        assert core_to_core() == 0
+    finally:
+        os.sched_setaffinity(0, before)

@@ -14,7 +14,7 @@ from graphc.cli.bench.results import GRAPHC
 from graphc.cli.bench.systems import by_hand, native, onnx, pytorch, xla
 from graphc.cli.bench.systems.job import Prepared
 from graphc.cli.bench.workload import Forward, Update, Workload
-from graphc.compile import BACKENDS
+from graphc.runner import BACKENDS
 
 
 @dataclass(frozen=True)

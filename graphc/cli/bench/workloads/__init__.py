@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from graphc.cli.bench.workload import Workload
@@ -54,8 +55,11 @@ def chosen(patterns: Iterable[str]) -> list[Workload]:
     found = {pattern: _fitting(pattern) for pattern in wanted}
     lost = [pattern for pattern, names in found.items() if not names]
     if lost:
-        known = ", ".join((*FAMILIES, *WORKLOADS))
-        raise UserError("GC0503", f"no workload {lost[0]!r}", fix=f"known: {known}")
+        near = ", ".join(get_close_matches(lost[0], (*FAMILIES, *WORKLOADS)))
+        guess = f"did you mean {near}? " if near else ""
+        raise UserError(
+            "GC0503", f"no workload {lost[0]!r}", fix=f"{guess}all: graphc bench --list"
+        )
     names = {name for each in found.values() for name in each}
     return [workload for name, workload in WORKLOADS.items() if name in names]
 
