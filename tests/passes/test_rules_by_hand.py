@@ -249,9 +249,8 @@ SAMPLES = {
     "fast convolution": lambda: [
         Convolve((1, 1), (1, 1))(x(4, 1, 48, 17, 18), x(1, 40, 48, 3, 3, name="w")),
         Convolve((1, 1), (1, 1))(x(6, 1, 64, 14, 14), x(1, 64, 64, 3, 3, name="w")),
-    ],
-    "fast filter gradient": lambda: [
         Convolve((1, 1), (1, 1))(x(48, 1, 4, 19, 18), x(1, 56, 4, 17, 16, name="w")),
+        Convolve((1, 1), (1, 1))(x(2, 1, 64, 20, 21), x(1, 64, 64, 9, 7, name="w")),
     ],
 }  # fmt: skip
 RULES = {r.name: r for r in [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]}
@@ -355,8 +354,10 @@ def test_names_are_unique_and_reasons_given():
         ("part of convolution", lambda: Slice((1, 0, 0, 0), (2, 1, 2, 3), (1, 1, 1, 1))(
             Convolve((1,), (1,))(x(2, 1, 3, 5), x(1, 2, 3, 3, name="w")))),
         ("slice of reshape", lambda: Slice((1, 0), (2, 3), (1, 1))(Reshape((2, 3))(x(6)))),
-        ("fast filter gradient", lambda: Convolve((1, 1), (1, 1))(
-            x(64, 1, 4, 17, 17), x(1, 64, 4, 13, 13, name="w"))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            x(4, 1, 64, 17, 17), x(1, 64, 64, 1, 1, name="w"))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            x(4, 1, 64, 17, 17), x(1, 64, 64, 1, 7, name="w"))),
         ("number in its dtype", lambda: constant(2.0, full_like(0, x(2)).dtype)),
     ],
 )  # fmt: skip
