@@ -27,6 +27,7 @@ CODES = {
     "GC0305": "a named size has no number",
     "GC0306": "an index is out of bounds",
     "GC0307": "not a number appeared",
+    "GC0308": "a matrix cannot be decomposed",
     "GC0401": "this backend cannot run that dtype",
     "GC0402": "unknown backend",
     "GC0403": "this backend is not available here",

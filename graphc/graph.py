@@ -89,7 +89,8 @@ class Op:
     * "reduce": combines whole axes of one input,
     * "contract": a sum of products of two inputs,
     * "scatter": adds values at indices that data decides,
-    * "compute": anything else that has a value at an index.
+    * "compute": anything else that has a value at an index,
+    * "call": a library computes it, from whole arrays to whole arrays (`graphc.ops.library`).
     """
 
     kind: ClassVar[str] = "compute"
@@ -97,6 +98,7 @@ class Op:
     storage: Any = None
     is_input: ClassVar[bool] = False
     number: Any = None  # the value of a constant, which rewrites see through broadcasting
+    stackable: ClassVar[bool] = False  # does the same for stacks of operands, as it is
 
     # Any, so that a subclass may name its operands
     def infer(self, *types: Any, **_: Any) -> TensorType:
@@ -118,6 +120,19 @@ class Op:
             fix="keep it off the path from the parameters to the loss, or use stop_gradient",
         )
 
+    def batch(self, *xs: Any, **_: Any) -> Node:
+        """The operation for each element of a new first axis, which all of ``xs`` have, and the
+        result too. Raises `UserError` GC0104 when there is no rule.
+        """
+        if self.kind == "pointwise" or self.stackable:
+            return self(*xs)
+        raise UserError(
+            "GC0104",
+            f"{self.name} cannot be vectorised",
+            why="vmap needs a rule for each operation, and this one has none",
+            fix="use gc.map, which takes one element after another",
+        )
+
     def at(self, index: tuple[Expr, ...], *xs: Any, **_: Any) -> Expr:
         """The value at ``index`` as a scalar expression; ``xs[k](*j)`` reads input k at j."""
         raise NotImplementedError
@@ -127,6 +142,31 @@ class Op:
 
         The result starts as input 0; the updates are the last input.
         """
+        raise NotImplementedError
+
+    # Of kind "call" only: see `graphc.ops.library`
+    result: int = 0
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """Graphs that the call runs."""
+        return ()
+
+    @property
+    def family(self) -> Any:
+        """What the nodes that hold the results of one call have in common."""
+        raise NotImplementedError
+
+    def results(self, *types: Any) -> tuple[TensorType, ...]:
+        """The types of all results."""
+        raise NotImplementedError
+
+    def bound(self, runs: Any) -> Callable[..., tuple[Array, ...]]:
+        """What computes all results, given what runs the ``bodies``."""
+        raise NotImplementedError
+
+    def joint_grad(self, gs: Any, ys: Any, xs: Any) -> Any:
+        """The cotangents of ``xs`` given those of all results."""
         raise NotImplementedError
 
     def lands(self, number: int, index: tuple[Expr, ...], *_: TensorType) -> Any:
@@ -190,10 +230,13 @@ def brief(node: Node) -> str:
 
 
 # Walks: iterative, because graphs are deep -------------------------------------------------------
-def toposort(roots: Iterable[Node]) -> list[Node]:
-    """Every node below ``roots``, operands before their users, each once, in a stable order."""
+def toposort(roots: Iterable[Node], ends: Iterable[Node] = ()) -> list[Node]:
+    """Every node below ``roots``, operands before their users, each once, in a stable order.
+
+    The walk stops at ``ends``, which are left out.
+    """
     order: list[Node] = []
-    seen: set[Node] = set()
+    seen: set[Node] = set(ends)
     stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
     while stack:
         node, ready = stack.pop()
@@ -266,12 +309,18 @@ def readers(nodes: Iterable[Node]) -> dict[Node, list[Node]]:
 
 
 # Named sizes --------------------------------------------------------------------------------------
-def substitute(value: Any, sizes: Mapping[str, int]) -> Any:
-    """Replace named sizes inside an op's attribute: a size, a type, a tuple of them."""
+def substitute(value: Any, sizes: Mapping[str, int], bodies: dict[Graph, Graph]) -> Any:
+    """Replace named sizes inside an op's attribute: a size, a type, a tuple of them, or a body,
+    which stays one and the same graph for all results of a call (``bodies`` remembers).
+    """
     if isinstance(value, Dim | TensorType):
         return value.substitute(sizes)
     if isinstance(value, tuple):
-        return tuple(substitute(v, sizes) for v in value)
+        return tuple(substitute(v, sizes, bodies) for v in value)
+    if isinstance(value, Graph):
+        if value not in bodies:
+            bodies[value] = specialise(value, sizes)
+        return bodies[value]
     return value
 
 
@@ -283,21 +332,25 @@ def specialise(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     if not sizes:
         return graph
 
+    bodies: dict[Graph, Graph] = {}
+
     def change(nodes: Iterable[Node]) -> Mapping[Node, Node]:
         new: dict[Node, Node] = {}
         for node in nodes:
             inputs = tuple(new[x] for x in node.inputs)
-            new[node] = _specialised(node, inputs, sizes)
+            new[node] = _specialised(node, inputs, sizes, bodies)
         return new
 
     return graph.map(change)
 
 
-def _specialised(node: Node, inputs: tuple[Node, ...], sizes: Mapping[str, int]) -> Node:
+def _specialised(
+    node: Node, inputs: tuple[Node, ...], sizes: Mapping[str, int], bodies: dict[Graph, Graph]
+) -> Node:
     changes: dict[str, Any] = {}
     for f in fields(node.op):  # type: ignore[arg-type]
         old = getattr(node.op, f.name)
-        new = substitute(old, sizes)
+        new = substitute(old, sizes, bodies)
         if new is not old and new != old:
             changes[f.name] = new
     if not changes and inputs == node.inputs:

@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+from graphc.dims import Dim
 from graphc.errors import CompilerBug
 from graphc.graph import Graph, Node
 from graphc.scalars import Scalar
@@ -44,7 +45,7 @@ def _op(node: Node, given: dict[Node, int], shared: dict[int, int]) -> str:
     if op.storage is not None:
         memory = shared.setdefault(id(op.storage), len(shared))
         return f"parameter {memory} {node.type}"
-    return _text(op)
+    return attribute_text(op)
 
 
 @cache
@@ -52,18 +53,20 @@ def _attributes(kind: type) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind) if f.compare)
 
 
-def _text(value: Any) -> str:
-    """An attribute as text that tells it from every other."""
+def attribute_text(value: Any) -> str:
+    """An operation, or an attribute of one, as text that tells it from every other."""
     if isinstance(value, str | bool | int | float | None):
         return repr(value)
     if isinstance(value, tuple):
-        return f"({','.join(map(_text, value))})"
+        return f"({','.join(map(attribute_text, value))})"
     if isinstance(value, DType | Scalar):
         return value.name
-    if isinstance(value, TensorType):
+    if isinstance(value, TensorType | Dim):
         return str(value)
+    if isinstance(value, Graph):
+        return graph_identity(value)
     if is_dataclass(value):
         kind: type = type(value)
-        parts = (_text(getattr(value, name)) for name in _attributes(kind))
+        parts = (attribute_text(getattr(value, name)) for name in _attributes(kind))
         return f"{kind.__name__}({','.join(parts)})"
     raise CompilerBug(f"an attribute of type {type(value).__name__} has no identity")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from graphc.backends import interpreter, llvm
 from graphc.expr import Buffer, Load, walk
 from graphc.graph import Array, Graph
-from graphc.kernels.kernel import Kernel, Program
+from graphc.kernels.kernel import Call, Kernel, Program
 from graphc.kernels.lower import lower
 from graphc.loops.interpret import interpret
 from graphc.loops.ir import Put, Statement, expressions, statements
@@ -61,6 +61,9 @@ def run_loops(program: Program, arrays: Arrays, schedule: Schedule = nest) -> li
     for node, buffer in program.leaves:
         memory[buffer] = node.op.storage.array if node.op.storage else node.op.eval()
     for kernel in program.kernels:
+        if kernel.call is not None:
+            memory.update(called(kernel.call, memory))
+            continue
         loops = schedule(kernel)
         for buffer in touched(loops):
             base = getattr(buffer, "base", None) or buffer
@@ -69,6 +72,13 @@ def run_loops(program: Program, arrays: Arrays, schedule: Schedule = nest) -> li
                 memory[buffer] = Shifted(memory[base], buffer)
         interpret(loops, memory)
     return [memory[y] for y in program.outputs]
+
+
+def called(call: Call, memory: Mapping[Buffer, Any]) -> dict[Buffer, Any]:
+    """What a library makes of the operands in ``memory``."""
+    runs = [interpreter.build(body).run for body in call.op.bodies]
+    found = call.op.bound(runs)(*(memory[x] for x in call.operands))
+    return {b: value for b, value in zip(call.results, found, strict=True) if b is not None}
 
 
 class Shifted:

@@ -19,3 +19,16 @@ def assert_close(ours, numpys, **tolerance):
     assert ours.shape == numpys.shape
     assert ours.dtype == numpys.dtype
     np.testing.assert_allclose(ours, numpys, **{"rtol": 1e-5, "atol": 1e-6} | tolerance)
+
+
+def check_gradients(layer, rng, *arrays, first=lambda outputs: outputs):
+    """The gradients of a layer by its inputs and every parameter agree with differences."""
+    kinds = ["float32" if a.dtype.kind == "f" else a.dtype for a in arrays]
+    shapes = [a.shape for a in arrays]
+    inputs = [gc.input(f"x{k}", *given) for k, given in enumerate(zip(shapes, kinds, strict=True))]
+    y = first(layer(*inputs))
+    loss = (y * rng.normal(size=y.shape)).sum()
+    floats = [x for x in inputs if x.dtype.is_float]
+    values = dict(zip(inputs, arrays, strict=True))
+    report = gc.check_grad(loss, [*floats, *layer.parameters()], values)
+    assert report, report

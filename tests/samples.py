@@ -13,18 +13,32 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc import scalars
-from graphc.graph import Array, Node
+from graphc.graph import Array, Graph, Node
 from graphc.ops import random
 from graphc.ops.contraction import Contract, matmul
+from graphc.ops.control import Cond, Scan, While, closed
 from graphc.ops.convolution import Convolve, convolution, convolution_transposed
-from graphc.ops.copy import Copy, StopGradient
+from graphc.ops.copy import After, Copy, OwnGradient, StopGradient
+from graphc.ops.cumulative import Cumulative, Recurrence
 from graphc.ops.einsum import einsum
 from graphc.ops.elementwise import ELEMENTWISE, Bitcast, Cast
-from graphc.ops.indexing import ScatterAdd, ScatterAddAlongAxis, Take, TakeAlongAxis
+from graphc.ops.indexing import RavelIndex, ScatterAdd, ScatterAddAlongAxis, Take, TakeAlongAxis
 from graphc.ops.leaves import Constant, Input, Iota, Parameter, Storage, Table
+from graphc.ops.linalg import (
+    Cholesky,
+    Determinant,
+    Inverse,
+    Orthogonal,
+    SingularValues,
+    Solve,
+    SolveTriangular,
+    Symmetric,
+)
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
-from graphc.ops.reduction import ArgExtreme, Broadcast, Fold
+from graphc.ops.reduction import ArgExtreme, Broadcast, Fold, fold
+from graphc.ops.scatter import Scatter, put
 from graphc.ops.selection import Concatenate, Flip, Interleave, Pad, Slice
+from graphc.ops.sorting import ArgSort, SearchSorted
 from graphc.ops.window import Window, WindowArg, WindowPick, Windows, WindowSpread
 from graphc.ops.winograd import FromTiles, ToTiles
 from graphc.passes.winograd import SCHEMES
@@ -232,6 +246,11 @@ def _dtype_samples() -> Iterator[Sample]:
         yield _plain(f"bitcast-{target}-{source}", Bitcast(dtype(source)), back)
     yield _linear("copy", Copy(), _X)
     yield _plain("stop_gradient", StopGradient(), _X)
+    yield _on("own_gradient", lambda x: _squares(x * x, x), _X, tolerance=0.0)
+    yield _linear("after", lambda x: After()(x * 2.0, x * x, x), _X)
+
+
+_squares = OwnGradient("custom_gradient", lambda g, y, value, x: (g * x * 2.0,))
 
 
 def _movement_samples() -> Iterator[Sample]:
@@ -458,6 +477,20 @@ def _indexing_samples() -> Iterator[Sample]:
     yield _bilinear_first_last("scatter_add-0d", ScatterAdd(0), base, at((), 3), Values((4,)))
     whole = Values((4,), "int32", -9, 9), at((9,), 4), Values((9,), "int32", -9, 9)
     yield _plain("scatter_add-int", ScatterAdd(0), *whole)
+    for name in ("maximum", "minimum", "multiply"):
+        function = scalars.SCALARS[name]
+        for axis, updates in enumerate(((5, 4), (3, 5))):
+            op = Scatter(function=function, axis=axis)
+            yield _on(f"scatter_{name}-axis{axis}", op, (3, 4), at((5,), 3), Values(updates))
+        op = Scatter(function=function, axis=0)
+        yield _on(f"scatter_{name}-none", op, (3, 4), at((0,), 3), Values((0, 4)))
+        yield _plain(f"scatter_{name}-int", op, *whole)
+    for reduction in ("set", "add", "multiply", "max", "min"):
+        build = lambda x, i, u, how=reduction: put(x, i, u, 0, how)  # noqa: E731
+        yield _on(f"put-{reduction}", build, (3, 4), at((2, 3), 3), Values((2, 3, 4)))
+    yield _plain("ravel_index", RavelIndex((3, 4)), at((2, 5), 3), at((2, 5), 4))
+    yield _plain("ravel_index-0d", RavelIndex((3,)), at((), 3, "uint8"))
+    yield _plain("ravel_index-empty", RavelIndex((3, 2)), at((0,), 3, "int32"), at((0,), 2))
 
 
 def _added(name: str, op: ScatterAdd, shape: Shape, indices: Values, axis: int) -> Sample:
@@ -482,6 +515,143 @@ def _random_samples() -> Iterator[Sample]:
     yield _plain("bernoulli", lambda s: random.bernoulli(s, (3, 3), 5, 0.3), state)
 
 
+def _sorting_samples() -> Iterator[Sample]:
+    for descending in (False, True):
+        for axis in (0, 1):
+            order = ArgSort(axis=axis, descending=descending)
+            yield _plain(f"argsort-axis{axis}-{order.descending}", order, Values((4, 5)))
+        ties = ArgSort(axis=0, descending=descending)
+        yield _plain(f"argsort-ties-{descending}", ties, Values((9,), "int32", 0, 2))
+        search = SearchSorted(right=descending)
+        whole = Values((2, 6), "int32", 0, 3)
+        yield _plain(
+            f"searchsorted-{descending}",
+            lambda x, v, op=search: op(_cumulated(x), v), whole, Values((2, 4), "int32", -1, 9),
+        )  # fmt: skip
+    yield _plain("argsort-empty", ArgSort(axis=0), Values((0, 3)))
+    yield _plain("argsort-bool", ArgSort(axis=0), Values((7,), "bool"))
+
+
+def _cumulative_samples() -> Iterator[Sample]:
+    for function in ("add", "multiply", "maximum", "minimum", "logaddexp"):
+        for reverse in (False, True):
+            op = Cumulative(ufunc=function, axis=1, reverse=reverse)
+            way = f"{op.name}-{'backward' if reverse else 'forward'}"
+            linear = _linear if function == "add" else _on
+            yield linear(way, op, (3, 5))
+            yield linear(f"{way}-middle", op, (2, 4, 3))
+            yield linear(f"{way}-first", replace(op, axis=0), (5,))
+            yield linear(f"{way}-empty", op, (3, 0))
+            yield linear(f"{way}-rows-of-none", op, (0, 3))
+            yield _plain(f"{way}-half", op, Values((3, 9), "float16"))
+            if function != "logaddexp":
+                yield _plain(f"{way}-int", op, Values((3, 9), "int32", -3, 3))
+                yield _plain(f"{way}-narrow", op, Values((3, 9), "uint8", 0, 99))
+    for reverse in (False, True):
+        recurrence = Recurrence(axis=1, reverse=reverse)
+        yield _on(f"recurrence-{reverse}", recurrence, (3, 5), (3, 5))
+        yield _on(f"recurrence-{reverse}-middle", recurrence, (2, 4, 3), (2, 4, 3))
+    yield _on("recurrence-first", Recurrence(axis=0), (5,), (5,))
+    yield _on("recurrence-empty", Recurrence(axis=0), (0, 2), (0, 2))
+    half = Values((2, 9), "float16")
+    yield _plain("recurrence-half", Recurrence(axis=1), half, half)
+
+
+def _cumulated(x: Node) -> Node:
+    """Ascending rows."""
+    order = ArgSort(axis=1)(x)
+    return TakeAlongAxis(1)(x, order)
+
+
+def _linalg_samples() -> Iterator[Sample]:
+    for label, lead in (("one", ()), ("stack", (2, 3)), ("none", (0,))):
+        square, wide = Values((*lead, 3, 3)), Values((*lead, 3, 2))
+        tall, vectors = Values((*lead, 4, 3)), Values((*lead, 3, 4))
+        for name, build in _DECOMPOSED.items():
+            yield _on(f"{name}-{label}", build, square, tolerance=1e-4)
+        yield _on(
+            f"solve-{label}", lambda a, b: Solve()(_regular(a), b), square, wide, tolerance=1e-4
+        )
+        for lower in (True, False):
+            op = SolveTriangular(lower=lower)
+            build = lambda a, b, op=op: op(_regular(a), b)  # noqa: E731
+            yield _on(f"solve_triangular-{lower}-{label}", build, square, wide, tolerance=1e-4)
+        for k in range(3):
+            svd = lambda a, k=k: _unsigned(SingularValues(result=k)(a))  # noqa: E731
+            yield _on(f"svd-{k}-{label}", svd, tall, tolerance=1e-4)
+            yield _on(f"svd-wide-{k}-{label}", svd, vectors, tolerance=1e-4)
+        for k in range(2):
+            qr = lambda a, k=k: _unsigned(Orthogonal(result=k)(a))  # noqa: E731
+            yield _on(f"qr-{k}-{label}", qr, tall, tolerance=1e-4)
+    yield replace(_on("qr-wide", lambda a: Orthogonal(result=1)(a), (2, 3), tolerance=1e-4), wrt=())
+
+
+def _control_samples() -> Iterator[Sample]:
+    for reverse in (False, True):
+        for k in range(3):
+            loop = lambda a, x, k=k, r=reverse: _scanned(a, x, reverse=r)[k]  # noqa: E731
+            yield _on(f"scan-{k}-{reverse}", loop, (3,), (4, 3))
+    yield _on("scan-no-steps", lambda a, x: _scanned(a, x)[0], (3,), (0, 3))
+    for k in range(2):
+        choice = Values((), "bool")
+        yield _on(f"cond-{k}", lambda c, a, k=k: _branched(c, a)[k], choice, (2, 3))
+    yield replace(_on("while", _doubled, Values((3,), low=0.5)), wrt=())
+
+
+def _scanned(a: Node, x: Node, *, reverse: bool = False) -> tuple[Node, ...]:
+    """``a = sin(a * x[t]) + w``, and the old a squared, with w from outside."""
+    carry, row = (Input(n, TensorType(a.dtype, (3,)), k)() for k, n in enumerate("ar"))
+    new = ELEMENTWISE["sin"](carry * row) + a
+    body, outside = closed([new, carry * carry], [carry, row])
+    scan = Scan(body=body, carries=1, sequences=1, length=x.shape[0], reverse=reverse)
+    return scan.each(a, x, *outside)
+
+
+def _branched(condition: Node, a: Node) -> tuple[Node, ...]:
+    given = Input("a", a.type, 0)()
+    both, outside = closed([given * a, given, ELEMENTWISE["exp"](given), given * 2.0], [given])
+    then, other = (Graph(both.inputs, both.outputs[k : k + 2]) for k in (0, 2))
+    return Cond(then=then, other=other).each(condition, a, *outside)
+
+
+def _doubled(x: Node) -> Node:
+    """Twice as much until the sum is above 100."""
+    carry = Input("x", x.type, 0)()
+    total = fold("add", carry, (0,))
+    condition = Graph((carry,), (scalars.less(total, 100.0),))
+    return While(condition=condition, body=Graph((carry,), (carry * 2.0,)), carries=1)(x)
+
+
+def _regular(a: Node) -> Node:
+    """A matrix far from singular, also its triangles."""
+    return a + _identity(a) * 6.0
+
+
+def _positive(a: Node) -> Node:
+    """A symmetric matrix with positive and distinct eigenvalues."""
+    return einsum("...ij,...kj->...ik", a, a) + _identity(a)
+
+
+def _identity(a: Node) -> Node:
+    row, column = (Iota(a.shape, a.type.rank - k, INT64)() for k in (2, 1))
+    return Cast(a.dtype)(scalars.equal(row, column))
+
+
+def _unsigned(x: Node) -> Node:
+    """Vectors of a decomposition are known up to their sign."""
+    return x * x
+
+
+_DECOMPOSED: dict[str, Callable[[Node], Node]] = {
+    "inverse": lambda a: Inverse()(_regular(a)),
+    "slogdet-sign": lambda a: Determinant()(_regular(a)),
+    "slogdet": lambda a: Determinant(result=1)(_regular(a)),
+    "cholesky": lambda a: Cholesky()(_positive(a)),
+    "eigh-values": lambda a: Symmetric()(_positive(a)),
+    "eigh-vectors": lambda a: _unsigned(Symmetric(result=1)(_positive(a))),
+}
+
+
 def _from_state(draw: Callable[..., Node], kind: DType) -> Callable[[Node], Node]:
     return lambda state: draw(state, (2, 5), 3, kind)
 
@@ -500,6 +670,10 @@ def _all() -> Sequence[Sample]:
         _tile_samples,
         _indexing_samples,
         _random_samples,
+        _sorting_samples,
+        _cumulative_samples,
+        _linalg_samples,
+        _control_samples,
     )
     return [sample for group in groups for sample in group()]
 

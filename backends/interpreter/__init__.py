@@ -27,6 +27,7 @@ class Interpreter:
         self.graph = graph
         self.order = toposort(graph.roots)
         self.dead_after = _last_uses(self.order, graph.roots)
+        self.twins = _twins(self.order)
         for node in self.order:
             node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
 
@@ -40,7 +41,9 @@ class Interpreter:
         values = dict(zip(self.graph.inputs, arrays, strict=True))
         for node, dead in zip(self.order, self.dead_after, strict=True):
             if node not in values:
-                values[node] = evaluate(node, [values[x] for x in node.inputs])
+                arrays = [values[x] for x in node.inputs]
+                twins = self.twins.get(node, [node])
+                values.update(zip(twins, evaluate_all(twins, arrays), strict=True))
             for x in dead:
                 del values[x]
         outputs = [np.array(values[y], order="C") for y in self.graph.outputs]
@@ -64,12 +67,30 @@ class Interpreter:
 
 def evaluate(node: Node, arrays: Sequence[Array]) -> Array:
     """The value of one node; run-time faults name the node's line."""
+    return evaluate_all([node], arrays)[0]
+
+
+def evaluate_all(twins: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
+    """The values of one node, or of the results of one call."""
+    node = twins[0]
     if node.op.storage is not None:
-        return np.asarray(node.op.storage.array)
+        return [np.asarray(node.op.storage.array)]
     try:
-        return node.op.eval(*arrays)
+        if node.op.kind != "call":
+            return [node.op.eval(*arrays)]
+        found = node.op.bound([build(body).run for body in node.op.bodies])(*arrays)
+        return [found[twin.op.result] for twin in twins]
     except UserError as error:
         raise error.located(str(node.site)) from None
+
+
+def _twins(order: Sequence[Node]) -> dict[Node, list[Node]]:
+    """For each result of a call, all results of it that somebody reads."""
+    found: dict[tuple[object, tuple[Node, ...]], list[Node]] = {}
+    for node in order:
+        if node.op.kind == "call":
+            found.setdefault((node.op.family, node.inputs), []).append(node)
+    return {node: twins for twins in found.values() for node in twins}
 
 
 def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:

@@ -12,12 +12,15 @@ from graphc.backends.llvm import cache
 from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, Listing, check_dtypes
 from graphc.backends.llvm.image import image_of, leaves, read, write
+from graphc.backends.llvm.library import library
 from graphc.backends.llvm.roofline import core_to_core, limits
 from graphc.backends.llvm.threads import thread_count
 from graphc.backends.llvm.tune import AUTOTUNE, tuned, waiting
-from graphc.graph import Graph
+from graphc.graph import Array, Graph
 from graphc.identity import graph_identity
 from graphc.kernels.kernel import Program
+from graphc.ops.library import Run
+from graphc.stages import Stages
 
 TAKES = "program"
 PASSES = (AUTOTUNE,)
@@ -33,11 +36,12 @@ def build(program: Program, source: Graph | None = None, passes: Sequence[str] =
     check_dtypes(program)
     held = leaves(source or program.graph)
     listing = Listing(lambda: program, tuned if AUTOTUNE in passes else list)
-    made = image_of(program, listing.forms, held)
+    calls = library(source or program.graph, lambda body: _runner(body, passes))
+    made = image_of(program, listing.forms, held, calls.signatures)
     unfinished = AUTOTUNE in passes and waiting(listing.forms)
     if source is not None and not unfinished:
         cache.put(_key(source, passes), write(made))
-    return Executable(made, held, listing)
+    return Executable(made, held, listing, calls)
 
 
 def recall(
@@ -48,7 +52,24 @@ def recall(
     ``program`` lowers the graph; it is called when somebody looks inside.
     """
     made = cache.get(_key(source, passes), read)
-    return None if made is None else Executable(made, leaves(source), Listing(program, made.chosen))
+    if made is None:
+        return None
+    listing = Listing(program, made.chosen)
+    calls = library(source, lambda body: _runner(body, passes))
+    return Executable(made, leaves(source), listing, calls)
+
+
+def _runner(body: Graph, passes: Sequence[str]) -> Run:
+    """What runs a body of a loop or a branch."""
+    stages = Stages(body, {}, TAKES)
+    known = recall(body, lambda: stages.program, passes)
+    executable = known or build(stages.program, body, passes)
+
+    def run(arrays: list[Array]) -> Sequence[Array]:
+        found = executable.attempt(*arrays)
+        return executable.run(arrays) if found is None else found
+
+    return run
 
 
 def _key(graph: Graph, passes: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.emit import Interface, emit, interface
+from graphc.backends.llvm.library import call_text
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Filling, fillings, written
@@ -27,8 +28,9 @@ from graphc.backends.llvm.schedule import collapse, flatten, rebased, schedule, 
 from graphc.backends.llvm.summary import summary
 from graphc.backends.llvm.threads import thread_count
 from graphc.expr import Buffer
+from graphc.identity import attribute_text
 from graphc.kernels.identity import kernel_identity
-from graphc.kernels.kernel import Kernel
+from graphc.kernels.kernel import Call, Kernel
 from graphc.loops.ir import Statement
 from graphc.loops.text import loops_text
 from graphc.types import TensorType
@@ -95,7 +97,9 @@ class Form:
 
     @property
     def text(self) -> str:
-        """The loops, under a line that sums them up."""
+        """The loops, under a line that sums them up; of a call what is called."""
+        if self.kernel.call is not None:
+            return f"# a library computes it\n{call_text(self.kernel.call)}"
         uses = served(self.kernel, self.uses)
         line = summary(self.kernel, self.loops, host(), uses, self.choice)
         return f"# {line}\n{loops_text(self.loops)}"
@@ -108,12 +112,22 @@ class Form:
 
 def form(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Form:
     """The form of a kernel: equal kernels have equal keys, on one machine."""
+    if kernel.call is not None:
+        return _call_form(kernel, kernel.call)
     known = uses or {}
     kernel = rebased(collapse(flatten(kernel)))
     text, buffers = kernel_identity(kernel, served(kernel, known))
     made_by = f"{cache.compiler()}\n{host().fingerprint}"
     key = hashlib.sha256(f"{made_by}\n{text}".encode()).hexdigest()
     return Form(kernel, known, key, buffers)
+
+
+def _call_form(kernel: Kernel, call: Call) -> Form:
+    results = tuple(b for b in call.results if b is not None)
+    kept = [b is not None for b in call.results]
+    text = f"{attribute_text(call.op)} of {[str(x.type) for x in call.operands]} keeps {kept}"
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return Form(kernel, {}, key, (*call.operands, *results))
 
 
 def by_choice(form: Form, choice: Choice | None) -> Form:
@@ -129,6 +143,9 @@ _LINKED: dict[str, tuple[int, ...]] = {}
 _LOCK = threading.Lock()
 
 
+LONG = 1e6
+"""The price of a call, in element operations: nobody knows it."""
+
 SWITCH = 1e-4
 """Seconds after which Python passes on its lock while code is made. A thread asks for it some 20
 times per kernel, between two calls of LLVM; by Python's own 5 ms it would mostly wait.
@@ -140,7 +157,9 @@ def codes(forms: Iterable[Form]) -> dict[str, Code]:
 
     Threads generate machine code while the next kernels are scheduled and emitted.
     """
-    wanted = {form.key: form for form in forms}
+    forms = [*forms]
+    calls = {form.key: _called(form) for form in forms if form.kernel.call is not None}
+    wanted = {form.key: form for form in forms if form.key not in calls}
     with _LOCK:
         for key in wanted.keys() - _CODES.keys():
             found = cache.get(key, read)
@@ -152,7 +171,7 @@ def codes(forms: Iterable[Form]) -> dict[str, Code]:
             for form, binary in made:
                 _CODES[form.key] = _described(form, binary.result())
                 cache.put(form.key, write(_CODES[form.key]))
-        return {key: _CODES[key] for key in wanted}
+        return {form.key: calls.get(form.key) or _CODES[form.key] for form in forms}
 
 
 @contextmanager
@@ -164,6 +183,14 @@ def _brisk() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+def _called(of: Form) -> Code:
+    """What stands for the code of a call: it has none, takes long, and may fail."""
+    assert of.kernel.call is not None
+    count, given = len(of.buffers), len(of.kernel.call.operands)
+    places, phase = tuple(range(count)), Phase(1, 1, LONG)
+    return Code(of.name, (phase,), places, places[given:], (), 1, b"")
 
 
 def _described(of: Form, binary: bytes) -> Code:

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from graphc.backends.llvm.code import Form, addresses, form
 from graphc.backends.llvm.driver import STEP, driver
 from graphc.backends.llvm.emit import SHARE_ABOVE, grain
 from graphc.backends.llvm.entry import Call, entry
-from graphc.backends.llvm.image import Image
+from graphc.backends.llvm.image import Called, Image
+from graphc.backends.llvm.library import Library
+from graphc.backends.llvm.library import entry as library_entry
 from graphc.backends.llvm.pages import LARGE, block
 from graphc.backends.llvm.panels import operand_uses
 from graphc.backends.llvm.results import Results
@@ -71,8 +74,15 @@ class Executable:
 
     TEXTS = ("loops", "llvm", "asm")
 
-    def __init__(self, made: Image, held: Sequence[Array], listing: Listing) -> None:
-        self.image, self.held, self.listing = made, [*held], listing
+    def __init__(
+        self,
+        made: Image,
+        held: Sequence[Array],
+        listing: Listing,
+        calls: Library = Library(),  # noqa: B008  it is frozen
+    ) -> None:
+        self.image, self.held, self.listing, self.calls = made, [*held], listing, calls
+        self.failures: dict[int, BaseException] = {}
         self.lock = threading.Lock()
         self.results = Results(self.image.outputs)
         self.driver, self.pool = driver(), pool()
@@ -108,8 +118,9 @@ class Executable:
 
     def _write_steps(self) -> None:
         self.tables, steps = [], []
-        found = addresses(self.image.codes)
-        functions = [found[c.name] for c in self.image.codes]
+        self.functions: dict[int, Any] = {}
+        found = addresses(c for c in self.image.codes if c.binary)
+        called = {c.code: c for c in self.image.calls}
         first = ctypes.addressof(self.slots)
         for number, step in enumerate(self.image.steps):
             fault = self.faults.ctypes.data + 8 * number
@@ -119,12 +130,36 @@ class Executable:
             self.tables.append(table)
             phases = self.image.codes[step.code].phases
             dearest = max(phase.price for phase in phases)  # each core copies what it will read
+            entries = found.get(self.image.codes[step.code].name, ())
+            if step.code in called:
+                entries = (self._library(number, called[step.code]),)
             for n in step.phases:
-                phase, entered = phases[n], functions[step.code][n]
+                phase, entered = phases[n], entries[n]
                 chunk = grain(phase.extent, phase.unit, dearest, self.pool.threads)
                 steps += [entered, ctypes.addressof(table), max(phase.extent, 1), chunk]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
         self.count = len(steps) // STEP
+
+    def _library(self, number: int, called: Called) -> int:
+        """The address of a function that does what a library does in step ``number``."""
+
+        def failed(error: BaseException) -> None:
+            self.failures[number] = error
+            self.faults[number] = 1
+
+        made = library_entry(self.calls, called.number, called.kept, failed)
+        self.functions[number] = made
+        return ctypes.cast(made, ctypes.c_void_p).value or 0
+
+    def report(self, fault: int) -> None:
+        """Raise the error of a fault: ``kernel << 32 | number``."""
+        kernel = fault >> 32
+        error = self.failures.pop(kernel, None)
+        if isinstance(error, UserError):
+            error = error.located(str(self.program.kernels[kernel].nodes[0].site))
+        if error is not None:
+            raise error
+        self.listing.report(fault)
 
     def _call(self) -> Call:
         """What `attempt` does, which is what `run` does."""
@@ -141,9 +176,17 @@ class Executable:
             is_long=sum(p.price for c in codes for p in c.phases) > SHARE_ABOVE,
             pool=self.pool,
             lock=self.lock,
-            report=self.listing.report,
+            report=self.report,
             empty=self.results.empty if self._has_large_results() else np.empty,
-            memory=(self.slots, self.arena, self.held, self.tables, self.steps, made),
+            memory=(
+                self.slots,
+                self.arena,
+                self.held,
+                self.tables,
+                self.steps,
+                self.functions,
+                made,
+            ),
         )
 
     def _has_large_results(self) -> bool:
@@ -181,7 +224,7 @@ class Executable:
             self.faults[:] = 0
         if cells.any():
             kernel = int(np.flatnonzero(cells)[0])
-            self.listing.report(kernel << 32 | int(cells[kernel]))
+            self.report(kernel << 32 | int(cells[kernel]))
         return outputs
 
     def _bind(self, arrays: Sequence[Array]) -> list[Array]:
@@ -220,8 +263,8 @@ class Executable:
         """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
         makers: dict[str, Callable[[Form], str]] = {
             "loops": lambda c: c.text,
-            "llvm": lambda c: c.ir,
-            "asm": lambda c: jit.assembly(c.ir),
+            "llvm": lambda c: c.ir if c.kernel.call is None else c.text,
+            "asm": lambda c: jit.assembly(c.ir) if c.kernel.call is None else c.text,
         }
         if kernel is not None and kernel not in range(len(self.compiled)):
             raise UserError(

@@ -15,11 +15,12 @@ import numpy as np
 
 from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.code import Code, Form, by_choice, codes, described, restored
+from graphc.backends.llvm.library import Signature, signature
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Place, Use, place_of, shared_panels
 from graphc.expr import Buffer
 from graphc.graph import Array, Graph, Node
-from graphc.kernels.kernel import Program
+from graphc.kernels.kernel import Call, Program
 from graphc.types import TensorType
 
 Slot = tuple[str, int, int]
@@ -39,9 +40,20 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Called:
+    """A code that is no code but a call of a library: the number of the call among those of the
+    graph, and which of its results have memory.
+    """
+
+    code: int
+    number: int
+    kept: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Image:
     """A program without its addresses; ``constants`` are tables that its graph does not hold,
-    ``choices`` what measuring found about each code.
+    ``choices`` what measuring found about each code, ``calls`` the codes that a library computes.
     """
 
     inputs: tuple[TensorType, ...]
@@ -52,6 +64,7 @@ class Image:
     arena_bytes: int
     constants: tuple[Array, ...]
     choices: tuple[Choice | None, ...]
+    calls: tuple[Called, ...] = ()
 
     def chosen(self, forms: Iterable[Form]) -> list[Form]:
         """The forms of the program's kernels, by the tiles that they run by."""
@@ -69,8 +82,15 @@ def _value(node: Node) -> Array:
     return array
 
 
-def image_of(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> Image:
-    """The image of a program, given the forms of its kernels and the `leaves` of its graph."""
+def image_of(
+    program: Program,
+    forms: Sequence[Form],
+    held: Sequence[Array],
+    calls: Sequence[Signature] = (),
+) -> Image:
+    """The image of a program, given the forms of its kernels, and the `leaves` and the calls of its
+    graph.
+    """
     known_by_key = codes(forms)
     known = [known_by_key[form.key] for form in forms]
     uses = [_use(form, c) for form, c in zip(forms, known, strict=True)]
@@ -99,7 +119,17 @@ def image_of(program: Program, forms: Sequence[Form], held: Sequence[Array]) -> 
         program.plan.arena_bytes + panels.size,
         constants,
         tuple({form.key: form.choice for form in forms}.values()),
+        tuple(
+            _named(number[form.key], form.kernel.call, calls)
+            for form in {form.key: form for form in forms}.values()
+            if form.kernel.call is not None
+        ),
     )
+
+
+def _named(code: int, call: Call, calls: Sequence[Signature]) -> Called:
+    kept = tuple(b is not None for b in call.results)
+    return Called(code, [*calls].index(signature(call)), kept)
 
 
 def _use(form: Form, of: Code) -> Use:
@@ -144,6 +174,7 @@ def write(of: Image) -> bytes:
         "slots": of.slots,
         "arena": of.arena_bytes,
         "constants": [[str(a.dtype), *a.shape] for a in of.constants],
+        "calls": [[c.code, c.number, c.kept] for c in of.calls],
         "choices": [choice and [choice.tile, choice.gain, choice.tried] for choice in of.choices],
     }
     return packed(head, [*(c.binary for c in of.codes), *(a.tobytes() for a in of.constants)])
@@ -165,6 +196,7 @@ def read(data: bytes) -> Image:
             int(head["arena"]),
             tuple(_table(type_of_list(t), part) for t, part in tables),
             tuple(choice and choice_of(choice) for choice in head["choices"]),
+            tuple(Called(int(c), int(n), tuple(map(bool, kept))) for c, n, kept in head["calls"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no image: {error}") from error
@@ -191,6 +223,9 @@ def _check(of: Image) -> None:
     for kind, number, shift in of.slots:
         _require(kind in KINDS and 0 <= number < limits.get(kind, 1 << 31) and shift >= 0)
     _require(len(of.choices) == len(of.codes))
+    _require(_all_below((c.code for c in of.calls), len(of.codes)))
+    numbers = {c.code for c in of.calls}
+    _require(all((n in numbers) == (not c.binary) for n, c in enumerate(of.codes)))
     for step in of.steps:
         _require(0 <= step.code < len(of.codes))
         called = of.codes[step.code]

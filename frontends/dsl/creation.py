@@ -99,7 +99,9 @@ def linspace(start: float, stop: float, count: int, dtype: Any = "float32") -> T
 
 
 @at_user_line
-def eye(rows: int, columns: int | None = None, offset: int = 0, dtype: Any = "float32") -> Tensor:
+def eye(
+    rows: Size | str, columns: Size | str | None = None, offset: int = 0, dtype: Any = "float32"
+) -> Tensor:
     """A matrix with ones at [i, i + offset] and zeros elsewhere."""
     shape = manners.shape_of((rows, rows if columns is None else columns))
     row, column = _positions(shape)

@@ -1,30 +1,35 @@
 """What ``x[...]`` means: NumPy's index expressions as slices, flips, takes and reshapes.
 
-Comes in: a node and what stood between the brackets. Goes out: a node. A separate step because
-index expressions are a small language of their own; the graph knows only its simple words.
+Comes in: a node and what stood between the brackets. Goes out: a node, or the `Selection` that says
+where its elements stand in the first one. A separate step because index expressions are a small
+language of their own; the graph knows only its simple words.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, Size
+from graphc.dims import Dim, Size, product
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.graph import Node
-from graphc.ops.indexing import Take
-from graphc.ops.movement import reshape
+from graphc.ops.indexing import RavelIndex, Take
+from graphc.ops.movement import reshape, transpose
 from graphc.ops.selection import Slice, flip
 from graphc.types import BOOL
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """What happens to one axis: elements start, start + step, ... before stop, perhaps backward."""
+class Cut:
+    """What happens to one axis: elements start, start + step, ... before stop, perhaps backward.
+
+    ``drop`` says that an int stood there, ``picked`` are the positions that did.
+    """
 
     start: Size
     stop: Size
@@ -34,15 +39,59 @@ class _Cut:
     picked: Node | None = None
 
 
-def index_node(x: Node, key: Any) -> Node:
-    """``x[key]`` for ints, slices, ``...``, None, and one integer tensor or array.
-
-    Raises `UserError` GC0103 (too many indices), GC0104 (out of range, or a mask), GC0106.
+@dataclass(frozen=True)
+class Picks:
+    """Positions on one or several axes of a node. With its axes in ``order`` and ``merged``, they
+    are the ``indices`` along ``axis``; then the axes are ``turned``.
     """
-    items = _expanded(key if isinstance(key, tuple) else (key,), x)
-    cuts = [_cut(item, size) for item, size in _pairs(items, x)]
-    result = _picked(_sliced(x, cuts), cuts)
-    return reshape(result, _with_new_axes(items, result, cuts))
+
+    order: tuple[int, ...]
+    merged: manners.Shape
+    axis: int
+    indices: Node
+    turned: tuple[int, ...]
+
+    def lined(self, x: Node) -> Node:
+        """``x`` with the picked axes as one."""
+        return reshape(transpose(x, self.order), self.merged)
+
+    def taken(self, x: Node) -> Node:
+        """The elements of ``x`` at the positions."""
+        return transpose(Take(self.axis)(self.lined(x), self.indices), self.turned)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a key selects of a node: ``part`` of it by ``cuts``, of that the ``picks``, if any, and
+    a reshape to ``shape``.
+    """
+
+    cuts: tuple[Cut, ...]
+    part: Node
+    picks: Picks | None
+    shape: manners.Shape
+
+
+def index_node(x: Node, key: Any) -> Node:
+    """``x[key]`` for ints, slices, ``...``, None, integer tensors and arrays (which broadcast).
+
+    Raises `UserError` GC0101 (arrays that do not fit), GC0103 (too many indices), GC0104 (out of
+    range, or a mask), GC0106.
+    """
+    found = selection(x, key)
+    values = found.part if found.picks is None else found.picks.taken(found.part)
+    return reshape(values, found.shape)
+
+
+def selection(x: Node, key: Any) -> Selection:
+    """Where the elements of ``x[key]`` stand. Raises as `index_node`."""
+    raw = key if isinstance(key, tuple) else (key,)
+    items = _expanded(raw, x)
+    cuts = tuple(_cut(item, size) for item, size in _pairs(items, x))
+    part = sliced(x, cuts)
+    apart = _is_apart(raw)
+    picks = _picks(part, cuts, apart)
+    return Selection(cuts, part, picks, _shape(items, cuts, part, picks, apart))
 
 
 def _expanded(items: tuple[Any, ...], x: Node) -> list[Any]:
@@ -65,25 +114,30 @@ def _pairs(items: list[Any], x: Node) -> list[tuple[Any, Size]]:
     return list(zip((item for item in items if item is not None), x.shape, strict=True))
 
 
-def _cut(item: Any, size: Size) -> _Cut:
+# One axis -----------------------------------------------------------------------------------------
+def _cut(item: Any, size: Size) -> Cut:
     if isinstance(item, slice):
         return _range(item, size)
     item = manners.unwrap(item)
-    if isinstance(item, Node | np.ndarray | list):
-        return _Cut(0, size, picked=_positions(item))
+    if _is_array(item):
+        return Cut(0, size, picked=_positions(item))
     try:
         place = operator.index(item)
     except TypeError:
         raise UserError(
             "GC0104",
             f"{item!r} is not an index",
-            why="an index is an int, a slice, ..., None, or one integer tensor",
+            why="an index is an int, a slice, ..., None, or integer tensors",
             fix="for a list of masks or positions use gc.where or gc.take",
         ) from None
     return _single(place, size)
 
 
-def _single(place: int, size: Size) -> _Cut:
+def _is_array(item: Any) -> bool:
+    return isinstance(manners.unwrap(item), Node | np.ndarray | list | tuple | bool | np.bool_)
+
+
+def _single(place: int, size: Size) -> Cut:
     if isinstance(size, int) and not -size <= place < size:
         raise UserError(
             "GC0104",
@@ -91,10 +145,10 @@ def _single(place: int, size: Size) -> _Cut:
             fix=f"use an index from {-size} to {size - 1}" if size else "the axis is empty",
         )
     start = place if place >= 0 else size + place
-    return _Cut(start, start + 1, drop=True)
+    return Cut(start, start + 1, drop=True)
 
 
-def _range(item: slice, size: Size) -> _Cut:
+def _range(item: slice, size: Size) -> Cut:
     try:
         parts = [
             None if p is None else operator.index(p) for p in (item.start, item.stop, item.step)
@@ -111,16 +165,16 @@ def _range(item: slice, size: Size) -> _Cut:
     return _static(parts, size) if isinstance(size, int) else _symbolic(parts, size)
 
 
-def _static(parts: list[int | None], size: int) -> _Cut:
+def _static(parts: list[int | None], size: int) -> Cut:
     start, stop, step = slice(*parts).indices(size)
     chosen = range(start, stop, step)
     if not chosen:
-        return _Cut(0, 0)
+        return Cut(0, 0)
     low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
-    return _Cut(low, high + 1, abs(step), backward=step < 0)
+    return Cut(low, high + 1, abs(step), backward=step < 0)
 
 
-def _symbolic(parts: list[int | None], size: Dim) -> _Cut:
+def _symbolic(parts: list[int | None], size: Dim) -> Cut:
     """Bounds on a named size: trusted here, checked when the size is known."""
     start, stop, step = parts[0], parts[1], parts[2] or 1
     if step < 0:
@@ -130,16 +184,19 @@ def _symbolic(parts: list[int | None], size: Dim) -> _Cut:
                 f"a slice with step {step} of the named size {size}",
                 fix="write x[::-1] first, then slice with a positive step",
             )
-        return _Cut(0, size, backward=True)
+        return Cut(0, size, backward=True)
 
     def bound(value: int) -> Size:
         return value if value >= 0 else size + value
 
-    return _Cut(bound(start or 0), size if stop is None else bound(stop), step)
+    return Cut(bound(start or 0), size if stop is None else bound(stop), step)
 
 
 def _positions(item: Any) -> Node:
-    node = manners.as_node(item if isinstance(item, Node) else np.asarray(item))
+    array = item if isinstance(item, Node) else np.asarray(item)
+    if isinstance(item, list | tuple) and not len(item):
+        array = np.zeros(0, np.int64)  # NumPy's empty list is of floats
+    node = manners.as_node(array)
     if node.dtype == BOOL:
         raise UserError(
             "GC0104",
@@ -150,39 +207,77 @@ def _positions(item: Any) -> Node:
     return node
 
 
-def _sliced(x: Node, cuts: list[_Cut]) -> Node:
+# Slices -------------------------------------------------------------------------------------------
+def slice_of(x: Node, cuts: Sequence[Cut]) -> Slice | None:
+    """The slice that cuts out the elements, none if that is all of them."""
+    if all((c.start, c.stop, c.step) == (0, s, 1) for c, s in zip(cuts, x.shape, strict=True)):
+        return None
+    starts, stops, steps = zip(*((c.start, c.stop, c.step) for c in cuts), strict=True)
+    return Slice(starts, stops, steps)
+
+
+def sliced(x: Node, cuts: Sequence[Cut]) -> Node:
     """Everything that slicing does; axes that an int drops still have size 1."""
-    if any((c.start, c.stop, c.step) != (0, s, 1) for c, s in zip(cuts, x.shape, strict=True)):
-        starts, stops, steps = zip(*((c.start, c.stop, c.step) for c in cuts), strict=True)
-        x = Slice(starts, stops, steps)(x)
-    backward = tuple(axis for axis, cut in enumerate(cuts) if cut.backward)
-    return flip(x, backward) if backward else x
+    op = slice_of(x, cuts)
+    return turned_back(x if op is None else op(x), cuts)
 
 
-def _picked(x: Node, cuts: list[_Cut]) -> Node:
-    picks = {axis: cut.picked for axis, cut in enumerate(cuts) if cut.picked is not None}
-    if len(picks) > 1:
-        raise UserError(
-            "GC0104",
-            "integer tensors on two axes of one index",
-            why="pairs of positions are a gather, which has its own name",
-            fix="index one axis at a time, or use gc.take_along_axis",
-        )
-    for axis, positions in picks.items():
-        x = Take(axis)(x, positions)
-    return x
+def turned_back(x: Node, cuts: Sequence[Cut]) -> Node:
+    """``x`` with the axes reversed that are walked backward."""
+    return flip(x, tuple(axis for axis, cut in enumerate(cuts) if cut.backward))
 
 
-def _with_new_axes(items: list[Any], result: Node, cuts: list[_Cut]) -> tuple[Size, ...]:
+# Positions ----------------------------------------------------------------------------------------
+def _picks(part: Node, cuts: Sequence[Cut], apart: bool) -> Picks | None:
+    """NumPy's advanced indexing: arrays on several axes broadcast, and pick tuples of positions."""
+    places = {axis: cut.picked for axis, cut in enumerate(cuts) if cut.picked is not None}
+    if not places:
+        return None
+    first, rest = min(places), [a for a in range(len(cuts)) if a not in places]
+    order = (*(a for a in rest if a < first), *places, *(a for a in rest if a > first))
+    sizes = tuple(part.shape[a] for a in places)
+    indices = (
+        places[first]
+        if len(places) == 1
+        else RavelIndex(sizes)(*manners.stretch("index", list(places.values())))
+    )
+    front = tuple(part.shape[a] for a in order[:first])
+    back = tuple(part.shape[a] for a in order[first + len(places) :])
+    axes = range(first, first + indices.type.rank)
+    total = range(len(rest) + indices.type.rank)
+    turned = (*axes, *(a for a in total if a not in axes)) if apart else tuple(total)
+    return Picks(order, (*front, product(sizes), *back), first, indices, turned)
+
+
+def _is_apart(items: tuple[Any, ...]) -> bool:
+    """Whether a slice, None or ``...`` stands between arrays: then their axes come first. Beside
+    an array an int counts as one.
+    """
+    advanced = [
+        item is not None and item is not Ellipsis and not isinstance(item, slice) for item in items
+    ]
+    if not any(map(_is_array, items)):
+        return False
+    first, last = advanced.index(True), len(items) - advanced[::-1].index(True)
+    return not all(advanced[first:last])
+
+
+def _shape(
+    items: list[Any], cuts: Sequence[Cut], part: Node, picks: Picks | None, apart: bool
+) -> manners.Shape:
     """The shape after dropping the axes of ints and adding those of None."""
-    sizes, rest = iter(result.shape), iter(cuts)
-    shape: list[Size] = []
+    block = () if picks is None else picks.indices.shape
+    shape: list[Size] = [*block] if apart else []
+    rest = iter(zip(cuts, part.shape, strict=True))
+    pending = not apart
     for item in items:
         if item is None:
             shape.append(1)
             continue
-        cut = next(rest)
-        rank = cut.picked.type.rank if cut.picked is not None else 1
-        taken = [next(sizes) for _ in range(rank)]
-        shape += [] if cut.drop else taken
+        cut, size = next(rest)
+        if cut.picked is not None:
+            shape += block if pending else ()
+            pending = False
+        elif not cut.drop:
+            shape.append(size)
     return tuple(shape)

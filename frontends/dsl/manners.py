@@ -159,11 +159,16 @@ def _fix_for(m: Size, n: Size) -> str:
     return "transpose or reshape one operand, or add an axis with x[:, None]"
 
 
-def align(name: str, *operands: Any) -> tuple[Node, ...]:
-    """Operands as nodes of one dtype and one shape. Raises `UserError` GC0101, GC0102, GC0107."""
+def promoted(*operands: Any) -> tuple[Node, ...]:
+    """Operands as nodes of one dtype. Raises `UserError` GC0102, GC0107."""
     values = [raw(x) for x in operands]
     wanted = common_dtype(values)
-    return stretch(name, [as_node(v, wanted) for v in values])
+    return tuple(as_node(v, wanted) for v in values)
+
+
+def align(name: str, *operands: Any) -> tuple[Node, ...]:
+    """Operands as nodes of one dtype and one shape. Raises `UserError` GC0101, GC0102, GC0107."""
+    return stretch(name, promoted(*operands))
 
 
 def stretch(name: str, nodes: Sequence[Node]) -> tuple[Node, ...]:

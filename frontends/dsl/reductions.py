@@ -20,17 +20,20 @@ def sum(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
 
 
 def prod(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-    """The product, in the dtype of ``x``; 1 for no elements. Numbers."""
+    """The product, in the dtype of ``x``; 1 for no elements. Numbers.
+
+    The gradient is right with zeros in ``x``, its own derivative where no element is 0.
+    """
     return tensor(x).prod(axis, keepdims=keepdims)
 
 
 def max(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-    """The largest element; nan wins, ties share the gradient. Numbers."""
+    """The largest element; nan wins, ties share the gradient evenly. Numbers."""
     return tensor(x).max(axis, keepdims=keepdims)
 
 
 def min(x: Value, axis: Axis = None, *, keepdims: bool = False) -> Tensor:
-    """The smallest element; nan wins, ties share the gradient. Numbers."""
+    """The smallest element; nan wins, ties share the gradient evenly. Numbers."""
     return tensor(x).min(axis, keepdims=keepdims)
 
 

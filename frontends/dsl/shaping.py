@@ -6,7 +6,6 @@ Comes in: tensors and axes. Goes out: tensors of the same elements at other plac
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -16,13 +15,12 @@ from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import tensordot_nodes
-from graphc.frontends.dsl.tensor import Tensor, Value, matmul, tensor
+from graphc.frontends.dsl.tensor import Tensor, Value, apply, matmul, tensor
 from graphc.ops import selection
 from graphc.ops.einsum import einsum as einsum_nodes
 from graphc.ops.indexing import Take, TakeAlongAxis
 from graphc.ops.movement import broadcast_to as broadcast_node
-
-PadWidth = int | tuple[int, int] | Sequence[tuple[int, int]]
+from graphc.types import INT64
 
 
 # Shapes -------------------------------------------------------------------------------------------
@@ -143,48 +141,23 @@ def _equal_cuts(parts: int, size: Size) -> tuple[int, ...]:
 
 
 def _promoted(name: str, tensors: Sequence[Value]) -> tuple[Any, ...]:
-    values = [manners.raw(t) for t in tensors]
-    if not values:
+    if not tensors:
         raise UserError("GC0104", f"{name} of no tensors", fix="pass at least one")
-    wanted = manners.common_dtype(values)
-    return tuple(manners.as_node(v, wanted) for v in values)
-
-
-@at_user_line
-def pad(
-    x: Value,
-    width: PadWidth,
-    mode: Literal["constant", "reflect", "edge"] = "constant",
-    value: float = 0,
-) -> Tensor:
-    """``x`` with ``width`` elements added around: a number, (before, after), or a pair per axis.
-
-    ``mode`` says what is added: ``value``, a mirror image without the border, or the border.
-    """
-    node = tensor(x).node
-    low, high = zip(*_widths(width, node.type.rank), strict=True) if node.shape else ((), ())
-    return Tensor(selection.Pad(low, high, (0,) * node.type.rank, mode, value)(node))
-
-
-def _widths(width: PadWidth, rank: int) -> tuple[tuple[int, int], ...]:
-    if isinstance(width, int):
-        return ((width, width),) * rank
-    pairs: tuple[Any, ...] = tuple(width)
-    if len(pairs) == 2 and not isinstance(pairs[0], Iterable):
-        pairs = (pairs,) * rank
-    if len(pairs) != rank:
-        raise UserError(
-            "GC0103", f"pad: {len(pairs)} pairs for {rank} axes", fix="give a pair per axis"
-        )
-    return tuple((operator.index(a), operator.index(b)) for a, b in pairs)
+    return manners.promoted(*tensors)
 
 
 # Picking ------------------------------------------------------------------------------------------
 @at_user_line
-def take(x: Value, indices: Value, axis: int | None = None) -> Tensor:
+def take(
+    x: Value,
+    indices: Value,
+    axis: int | None = None,
+    mode: Literal["raise", "wrap", "clip"] = "raise",
+) -> Tensor:
     """``x`` at integer positions along ``axis``, which the axes of ``indices`` replace.
 
-    ``axis`` may be left out for a 1-d tensor. Positions outside are an error at run time (GC0306).
+    ``axis`` may be left out for a 1-d tensor. Positions outside are an error at run time (GC0306);
+    "wrap" takes them modulo the size, "clip" takes the nearest, the first one for negative ones.
     """
     node = tensor(x).node
     if axis is None and node.type.rank != 1:
@@ -192,7 +165,20 @@ def take(x: Value, indices: Value, axis: int | None = None) -> Tensor:
             "GC0103", f"take from {node.type} without an axis", fix="pass axis=, e.g. axis=0"
         )
     place = manners.axis_of(axis or 0, node.type.rank)
-    return Tensor(Take(place)(node, tensor(indices).node))
+    positions = _within(tensor(indices), node.shape[place], mode)
+    return Tensor(Take(place)(node, positions.node))
+
+
+def _within(positions: Tensor, extent: Size, mode: str) -> Tensor:
+    """Positions after `take`'s ``mode``."""
+    if mode == "raise" or not positions.dtype.is_integer:
+        return positions
+    wide = positions.astype(INT64)
+    if mode == "wrap":
+        return apply("remainder", wide, extent)
+    if mode == "clip":
+        return apply("maximum", apply("minimum", wide, extent - 1), 0)
+    raise UserError("GC0104", f"take: mode {mode!r}", fix="use 'raise', 'wrap' or 'clip'")
 
 
 @at_user_line

@@ -17,6 +17,7 @@ from graphc.frontends.dsl import manners
 from graphc.frontends.dsl.indexing import index_node
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import matmul_nodes
+from graphc.frontends.dsl.updating import At
 from graphc.graph import Node, describe
 from graphc.ops.elementwise import ELEMENTWISE, cast_to
 from graphc.ops.leaves import constant
@@ -86,8 +87,15 @@ class Tensor(Arithmetic):
 
     @at_user_line
     def __getitem__(self, key: Any) -> Tensor:
-        """NumPy's basic indexing, and an integer tensor or array on one axis (`take`)."""
+        """NumPy's indexing by ints, slices, ``...``, None, and integer tensors or arrays."""
         return Tensor(index_node(self.node, key))
+
+    @property
+    def at(self) -> At[Tensor]:
+        """The tensor with other values at some places: ``x.at[key].set(v)``, `add`, `multiply`,
+        `max`, `min`, where ``x[key] = v`` and its kin would change an array in place.
+        """
+        return At(self.node, Tensor)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
         """``np.exp(t)`` and ``array + t`` make graph nodes, as `gc.exp(t)` does."""
@@ -104,7 +112,8 @@ class Tensor(Arithmetic):
 
     # What Python asks a value for -----------------------------------------------------------------
     def __bool__(self) -> bool:
-        _no_value(self, "a condition", "use gc.where(condition, a, b) in place of if")
+        fix = "use gc.where(condition, a, b) in place of if; gc.cond or gc.while_loop for whole parts"
+        _no_value(self, "a condition", fix)
 
     def __float__(self) -> float:
         _no_value(self, "float()", "compile the graph and call it; keep tensors in the graph")
@@ -119,7 +128,8 @@ class Tensor(Arithmetic):
         _no_value(self, "complex()", "compile the graph and call it")
 
     def __iter__(self) -> NoReturn:
-        _no_value(self, "a loop", "loop over range(n) and index x[i], or compute on whole tensors")
+        fix = "use gc.scan, or loop over range(n) and index x[i], or compute on whole tensors"
+        _no_value(self, "a loop", fix)
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         _no_value(self, "NumPy", "use the functions of graphc, or compile the graph and call it")
@@ -328,7 +338,4 @@ def matmul(a: Value, b: Value) -> Tensor:
 
     Raises `UserError` GC0101 (sizes), GC0102 (dtypes), GC0103 (a 0-d operand).
     """
-    values = [manners.raw(a), manners.raw(b)]
-    wanted = manners.common_dtype(values)
-    left, right = (manners.as_node(v, wanted) for v in values)
-    return Tensor(matmul_nodes(left, right))
+    return Tensor(matmul_nodes(*manners.promoted(a, b)))

@@ -1,4 +1,4 @@
-"""What layers compute, as functions of tensors: linear maps, convolutions, pooling, normalisation.
+"""What layers compute, as functions of tensors: linear maps, convolutions, normalisation, dropout.
 
 Comes in: tensors and options. Goes out: tensors. A separate step because a layer is this plus
 parameters, and a model may want one without the other. Images are ``[batch, channels, *sizes]``.
@@ -20,14 +20,25 @@ from graphc.ops.window import Window, Windows
 from graphc.scalars import SCALARS
 
 Sizes = int | Sequence[int]
-Padding = int | Sequence[int] | str
-"""Zeros on both sides of each spatial axis; "valid" for none, "same" to keep the sizes."""
+Padding = int | Sequence[int | tuple[int, int]] | str
+"""Zeros on both sides of each spatial axis, or (before, after); "valid" for none, "same" to keep
+the sizes.
+"""
 Pairs = tuple[tuple[int, int], ...]
 
 
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """``x @ weight.T + bias``: x ``[..., in]``, weight ``[out, in]``, bias ``[out]``."""
     y = tensordot(x, weight, ((-1,), (1,)))
+    return y if bias is None else y + bias
+
+
+def bilinear(x1: Value, x2: Value, weight: Value, bias: Value | None = None) -> Tensor:
+    """``x1 @ weight[k] @ x2 + bias[k]`` for every k: ``[..., in1]`` and ``[..., in2]`` to
+    ``[..., out]``, weight ``[out, in1, in2]``, bias ``[out]``.
+    """
+    rows = tensordot(x1, weight, ((-1,), (1,)))
+    y = (rows * tensor(x2)[..., None, :]).sum(-1)
     return y if bias is None else y + bias
 
 
@@ -81,25 +92,6 @@ def conv_transposed(
     return _biased(Tensor(made), bias)
 
 
-@at_user_line
-def max_pool(x: Value, window: Sizes, stride: Sizes | None = None, padding: Padding = 0) -> Tensor:
-    """The largest element of each window; ``stride`` is the window unless given.
-
-    x ``[n, channels, *sizes]``; a border of ``padding`` never wins.
-    """
-    return Tensor(Window(SCALARS["maximum"], _windows(x, window, stride, padding))(tensor(x).node))
-
-
-@at_user_line
-def avg_pool(x: Value, window: Sizes, stride: Sizes | None = None, padding: Padding = 0) -> Tensor:
-    """The mean of each window; ``stride`` is the window unless given.
-
-    x ``[n, channels, *sizes]``; a border of ``padding`` counts as zeros.
-    """
-    over = _windows(x, window, stride, padding)
-    return Tensor(Window(SCALARS["add"], over)(tensor(x).node)) * (1 / over.count)
-
-
 # Normalisation ------------------------------------------------------------------------------------
 @at_user_line
 def normalise(x: Value, axis: Axis, epsilon: float = 1e-5) -> Tensor:
@@ -110,15 +102,64 @@ def normalise(x: Value, axis: Axis, epsilon: float = 1e-5) -> Tensor:
     return distance * spread(rsqrt(variance + epsilon), value, axis)
 
 
+@at_user_line
+def rms_normalise(x: Value, axis: Axis, epsilon: float = 1e-5) -> Tensor:
+    """``x / sqrt(mean(x**2) + epsilon)`` over ``axis`` (Zhang and Sennrich 2019)."""
+    value = tensor(x)
+    square = (value * value).mean(axis)
+    return value * spread(rsqrt(square + epsilon), value, axis)
+
+
+@at_user_line
+def local_response_normalise(
+    x: Value, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """``x / (k + alpha * mean(x**2))**beta``, the mean over ``size`` neighbouring channels.
+
+    ``[n, channels, ...]``; half of the neighbours (rounded down) stand before a channel, and those
+    that are missing at the ends count as zeros. Krizhevsky et al. (2012, section 3.3) have the sum
+    in place of the mean: their alpha is this one over ``size``. Raises `UserError` GC0103, GC0104.
+    """
+    value = tensor(x)
+    if value.ndim < 2:
+        raise UserError(
+            "GC0103", f"no channels in {value.node.type}", fix="pass [n, channels, ...]"
+        )
+    if size < 1:
+        raise UserError("GC0104", f"a neighbourhood of {size} channels", fix="use 1 or more")
+    rest = value.ndim - 2
+    ones, none = (1,) * (rest + 1), (0,) * rest
+    near = Windows((size, *ones[1:]), ones, ones, (size // 2, *none), ((size - 1) // 2, *none))
+    total = Tensor(Window(SCALARS["add"], near)((value * value).node))
+    y: Tensor = value / (k + total * (alpha / size)) ** beta
+    return y
+
+
 def channelwise(values: Tensor, like: Tensor) -> Tensor:
     """``[channels]`` repeated along every axis of ``like`` but axis 1."""
     return Tensor(broadcast_in(values.node, like.shape, (1,)))
 
 
+# Dropout ------------------------------------------------------------------------------------------
 def dropout(x: Value, keep: Value, probability: float) -> Tensor:
     """``x / (1 - probability)`` where the bools ``keep`` hold, else 0 (Srivastava et al. 2014)."""
     value = tensor(x)
     return where(keep, value * (1 / (1 - probability)), 0)
+
+
+_SELU_FLOOR = -1.7580993408473766
+"""The limit of SELU far below 0, ``-scale * alpha`` (Klambauer et al. 2017, section 2)."""
+
+
+def alpha_dropout(x: Value, keep: Value, probability: float) -> Tensor:
+    """Dropout to the floor of SELU, then an affine map back to mean 0 and variance 1.
+
+    For inputs of mean 0 and variance 1 (Klambauer et al. 2017, Self-Normalizing Neural Networks,
+    section 3). ``keep`` holds bools that broadcast to ``x``.
+    """
+    kept = 1 - probability
+    scale = (kept * (1 + probability * _SELU_FLOOR**2)) ** -0.5
+    return where(keep, x, _SELU_FLOOR) * float(scale) - float(scale * probability * _SELU_FLOOR)
 
 
 # Options ------------------------------------------------------------------------------------------
@@ -143,7 +184,11 @@ def pairs(padding: Padding, kernel: Sequence[int], dilation: Sequence[int]) -> P
         raise UserError(
             "GC0104", f"unknown padding {padding!r}", fix="use 'valid', 'same', an int or several"
         )
-    return tuple((p, p) for p in several(padding, len(kernel)))
+    if isinstance(padding, int):
+        return ((padding, padding),) * len(kernel)
+    given = [p if isinstance(p, Sequence) else (p, p) for p in padding]
+    low, high = (several([p[k] for p in given], len(kernel)) for k in (0, 1))
+    return tuple(zip(low, high, strict=True))
 
 
 def _spatial_rank(x: Value, weight: Value) -> int:
@@ -160,16 +205,3 @@ def _spatial_rank(x: Value, weight: Value) -> int:
 
 def _biased(y: Tensor, bias: Value | None) -> Tensor:
     return y if bias is None else y + channelwise(tensor(bias), y)
-
-
-def _windows(x: Value, window: Sizes, stride: Sizes | None, padding: Padding) -> Windows:
-    value = tensor(x)
-    if value.ndim < 3:
-        raise UserError(
-            "GC0103", f"pooling of {value.node.type}", fix="x is [batch, channels, *sizes]"
-        )
-    rank = value.ndim - 2
-    sizes, near = several(window, rank), (1,) * rank
-    strides = sizes if stride is None else several(stride, rank)
-    low, high = zip(*pairs(padding, sizes, near), strict=True)
-    return Windows(sizes, strides, near, low, high)

@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Self
 
+from graphc.errors import UserError
+from graphc.frontends.dsl import leaves
 from graphc.frontends.dsl.random import Generator
 from graphc.frontends.dsl.state import Arrays, read_state, write_state
 from graphc.frontends.dsl.tensor import Tensor
 from graphc.graph import brief
 from graphc.site import scope
+from graphc.types import BOOL, DType
+from graphc.types import dtype as dtype_of
 
 
 class Module:
@@ -47,7 +51,7 @@ class Module:
         """The modules inside, one a line, each with its own parameters."""
         lines = []
         for path, module in self.named_modules():
-            own = ", ".join(brief(p.node) for p in vars(module).values() if _is_parameter(p))
+            own = ", ".join(brief(p.node) for p in vars(module).values() if is_parameter(p))
             lines.append(f"  {path}: " * bool(path) + f"{type(module).__name__}({own})")
         return "\n".join(lines)
 
@@ -70,7 +74,7 @@ class Module:
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 tensor = value.state if isinstance(value, Generator) else value
-                if _is_parameter(tensor):
+                if is_parameter(tensor):
                     found[_dotted(path, name)] = tensor
         return found
 
@@ -90,8 +94,36 @@ class Module:
         return read_state(self.named_state())
 
     def load_state_dict(self, arrays: Arrays) -> None:
-        """Copy saved arrays in. Raises `UserError` GC0502 when names, shapes or dtypes differ."""
-        write_state(self.named_state(), arrays)
+        """Copy saved arrays in. Raises `UserError` GC0502 when names, shapes or dtypes differ.
+
+        Names and shapes are those of PyTorch's layers, so its checkpoints fit. They know no random
+        generators: one whose state is missing keeps its own.
+        """
+        state = self.named_state()
+        wanted = {n: p for n, p in state.items() if n in arrays or not _is_generator(p)}
+        write_state(wanted, arrays)
+
+    def astype(self, dtype: Any) -> Self:
+        """All float parameters converted to another float dtype, in place, and their values.
+
+        Build graphs and optimisers after it: those that exist keep the old parameters. Raises
+        `UserError` GC0102 for no float, GC0107 where a module holds a tensor computed from others.
+        """
+        wanted = dtype_of(dtype)
+        if not wanted.is_float:
+            raise UserError("GC0102", f"parameters as {wanted.name}", fix="use a float dtype")
+        modules = [module for _, module in self.named_modules()]
+        for module in modules:
+            _check_no_computed(module, wanted)
+        converted: dict[Tensor, Tensor] = {}
+        for module in modules:
+            vars(module).pop("_recorded", None)
+            for name, old in vars(module).items():
+                if is_parameter(old) and old.dtype.is_float and old.dtype != wanted:
+                    if old not in converted:
+                        converted[old] = _as_dtype(old, wanted)
+                    vars(module)[name] = converted[old]
+        return self
 
     def train(self, mode: bool = True) -> Self:
         """Graphs built from now on are for training (or not, for ``mode=False``)."""
@@ -119,8 +151,31 @@ class Module:
         return found
 
 
-def _is_parameter(value: Any) -> bool:
+def is_parameter(value: Any) -> bool:
+    """Whether `gc.param` or a layer made it, so that it holds an array between calls."""
     return isinstance(value, Tensor) and value.node.op.storage is not None
+
+
+def _is_generator(parameter: Tensor) -> bool:
+    """Whether it is the state of a random generator."""
+    return bool(getattr(parameter.node.op, "advances", False))
+
+
+def _as_dtype(parameter: Tensor, dtype: DType) -> Tensor:
+    array = leaves.value(parameter).astype(dtype.numpy)
+    trainable = is_trainable(parameter)
+    return leaves.parameter(array, parameter.name, trainable=trainable, dtype=dtype)
+
+
+def _check_no_computed(module: Module, wanted: DType) -> None:
+    for name, held in vars(module).items():
+        if isinstance(held, Tensor) and held.node.inputs and held.dtype not in (wanted, BOOL):
+            raise UserError(
+                "GC0107",
+                f"{name} of {type(module).__name__} is computed from other tensors",
+                why="it would go on to depend on the old parameters",
+                fix="call astype before weight_norm and the like",
+            )
 
 
 def _dotted(path: str, name: str) -> str:

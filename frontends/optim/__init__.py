@@ -1,5 +1,44 @@
-"""Optimisers as graph updates: a loss and parameters in, the parameters' next values out."""
+"""Optimisers as graph updates: a loss and parameters in, the parameters' next values out.
 
-from graphc.frontends.optim.optimisers import SGD, Adam, AdamW, Optimiser, clip_by_norm
+Beside them what changes a step: learning rates that follow the steps (`schedules`), limits for
+gradients, averages of parameters.
+"""
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimiser", "clip_by_norm"]
+from graphc.frontends.optim import schedules
+from graphc.frontends.optim.accumulation import Accumulated
+from graphc.frontends.optim.adam import LAMB, Adam, AdamW, NAdam
+from graphc.frontends.optim.adaptive import Adadelta, Adagrad, RMSprop
+from graphc.frontends.optim.averaging import Average, ExponentialAverage, PolyakAverage
+from graphc.frontends.optim.clipping import (
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    global_norm,
+)
+from graphc.frontends.optim.descent import SAGA, SGD, Lion
+from graphc.frontends.optim.optimiser import Groups, Optimiser, PerParameter
+
+__all__ = [
+    "LAMB",
+    "SAGA",
+    "SGD",
+    "Accumulated",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Average",
+    "ExponentialAverage",
+    "Groups",
+    "Lion",
+    "NAdam",
+    "Optimiser",
+    "PerParameter",
+    "PolyakAverage",
+    "RMSprop",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "global_norm",
+    "schedules",
+]

@@ -7,7 +7,8 @@ separate step because the loop is the same for every model, and knows nothing of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ Batch = Any
 Metrics = dict[str, float]
 Data = Iterable[Batch] | Callable[[], Iterable[Batch]]
 """Batches: a list, or a function that gives the batches of the next epoch (shuffled anew)."""
+Callback = Callable[[int, Metrics], bool | None]
+"""Called with the number of the epoch, from 1, and its metrics; True ends the training."""
 
 
 @dataclass
@@ -40,26 +43,30 @@ def fit(
     epochs: int = 1,
     *,
     validate: Callable[[], Mapping[str, float]] | None = None,
-    after_epoch: Callable[[int, Metrics], bool | None] | None = None,
+    after_epoch: Callback | Sequence[Callback] = (),
+    first: int = 1,
     console: Console | None = None,
     quiet: bool = False,
 ) -> History:
-    """Call ``step(*batch)`` for every batch of ``data``, ``epochs`` times.
+    """Call ``step(*batch)`` for every batch of ``data``: epochs number ``first`` to ``epochs``.
 
     ``step`` returns the loss or a dict of numbers; means over the epoch, weighted by batch size,
-    are recorded and shown, with what ``validate()`` returns. ``after_epoch(epoch, metrics)``
-    may save a checkpoint, and ends the training by returning True. Ctrl-C ends it too: the
-    parameters keep what they have learned, and the history says so.
+    are recorded and shown, with what ``validate()`` returns (see `validation`). The functions
+    ``after_epoch``, each called with (epoch, metrics), may save a checkpoint, and end the training
+    by returning True: see `graphc.training.Checkpoint`, `EarlyStopping` and the other callbacks.
+    Ctrl-C ends it too: the parameters keep what they have learned, and the history says so.
     """
     history = History()
+    callbacks = [after_epoch] if callable(after_epoch) else list(after_epoch)
     with _progress(console, quiet) as bar:
         try:
-            for epoch in range(1, epochs + 1):
+            for epoch in range(first, epochs + 1):
                 metrics = _epoch(step, data, bar, f"epoch {epoch}/{epochs}")
                 metrics |= {k: float(v) for k, v in (validate() if validate else {}).items()}
                 history.epochs.append(metrics)
                 bar.console.print(f"epoch {epoch}/{epochs}  {_text(metrics)}", highlight=False)
-                if after_epoch is not None and after_epoch(epoch, metrics):
+                ends = [callback(epoch, metrics) for callback in callbacks]
+                if any(ends):
                     break
         except KeyboardInterrupt:
             history.interrupted = True
@@ -83,13 +90,36 @@ def _epoch(step: Callable[..., Any], data: Data, bar: Progress, title: str) -> M
     batches = data() if callable(data) else data
     total = len(batches) if isinstance(batches, Sized) else None
     task = bar.add_task(title, total=total, metrics="")
+    metrics: Metrics = {}
+    for metrics in _running(step, batches):
+        bar.update(task, advance=1, metrics=_text(metrics))
+    bar.remove_task(task)
+    return metrics
+
+
+def evaluate(function: Callable[..., Any], data: Data) -> Metrics:
+    """The means of what ``function(*batch)`` returns over all batches, weighted by batch size."""
+    last = deque(_running(function, data() if callable(data) else data), maxlen=1)
+    return last[0] if last else {}
+
+
+def validation(
+    function: Callable[..., Any], data: Data, prefix: str = "validation_"
+) -> Callable[[], Metrics]:
+    """For ``fit(validate=)``: `evaluate`, with ``prefix`` before the names, e.g. validation_loss.
+
+    ``function`` is compiled without updates, from a model in `eval` mode.
+    """
+    return lambda: {prefix + name: mean for name, mean in evaluate(function, data).items()}
+
+
+def _running(step: Callable[..., Any], batches: Iterable[Batch]) -> Iterator[Metrics]:
+    """Calls ``step`` for every batch; goes out as the means so far, after each."""
     means = _Means()
     for batch in batches:
         arrays = batch if isinstance(batch, tuple | list) else (batch,)
         means.add(_numbers(step(*arrays)), _rows(arrays))
-        bar.update(task, advance=1, metrics=_text(means.values))
-    bar.remove_task(task)
-    return means.values
+        yield means.values
 
 
 class _Means:

@@ -44,7 +44,7 @@ def memory_candidates(order: list[Node], roots: set[Node]) -> set[Node]:
 
 
 def _is_hard(reader: Node) -> bool:
-    return reader.op.kind in ("contract", "compute", "scatter")
+    return reader.op.kind in ("contract", "compute", "scatter", "call")
 
 
 def _cheap_chains(order: Iterable[Node]) -> set[Node]:

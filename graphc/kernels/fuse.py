@@ -147,7 +147,10 @@ class _Fuser:
         self.owner = {b: n for n, b in buffers.items()}
         self.tracer = Tracer(buffers)
         new = {value for _, value in graph.updates}
-        self.places = places(self.order, self.real, set(graph.outputs), new, self.tracer)
+        given = {x for n in self.order if n.op.kind == "call" for x in n.inputs}
+        fixed = given.union(graph.outputs)
+        self.places = places(self.order, self.real, fixed, new, self.tracer)
+        self.calls: dict[tuple[object, tuple[Node, ...]], Group] = {}
         self.groups: list[Group] = []
         self.home: dict[Node, Group] = {}
         self.refusals: list[Refusal] = []
@@ -163,11 +166,7 @@ class _Fuser:
 
     def place(self, node: Node) -> None:
         producers = self.producers(node)
-        self.bring_together(producers)
-        best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
-        answer = "" if best is None else self.join(node, best)
-        if isinstance(answer, str) and node.op.kind == "reduce":
-            best, answer = self.fellow(node, best) or (best, answer)
+        best, answer = self.best(node, producers)
         if best is not None and isinstance(answer, int):
             best.stages[node] = answer
             self.home[node] = best
@@ -179,8 +178,23 @@ class _Fuser:
                 self.home[node].sources.add(self.home[p])
                 if p in self.places.of and node in self.places.rest:
                     continue  # written there at once
-                reason = answer if self.home[p] is best else "another operand is computed later"
+                late = best is not None and self.home[p] is not best
+                reason = "another operand is computed later" if late else answer
                 self.refusals.append(Refusal(p, node, str(reason)))
+
+    def best(self, node: Node, producers: list[Node]) -> tuple[Group | None, int | str]:
+        """The group that a node would rather join, and the stage, or why it cannot."""
+        if node.op.kind == "call":
+            twin = self.calls.get((node.op.family, node.inputs))
+            if twin is not None and all(x.op.result != node.op.result for x in twin.stages):
+                return twin, 0
+            return None, "a library computes it from whole arrays"
+        self.bring_together(producers)
+        best = max((self.home[p] for p in producers), key=lambda g: g.number, default=None)
+        answer = "" if best is None else self.join(node, best)
+        if isinstance(answer, str) and node.op.kind == "reduce":
+            return self.fellow(node, best) or (best, answer)
+        return best, answer
 
     def fellow(self, node: Node, after: Group | None) -> tuple[Group, int] | None:
         """A kernel that reads, row by row, what a reduction sums over all rows, and the stage at
@@ -236,12 +250,14 @@ class _Fuser:
         inner: tuple[int, ...] = ()
         if node.op.kind == "reduce":
             shape, inner = node.inputs[0].type.static_shape, node.op.reduced
-        kind = node.op.kind if node.op.kind in ("contract", "scatter") else "map"
+        kind = node.op.kind if node.op.kind in ("contract", "scatter", "call") else "map"
         kind = "join" if node in self.places.rest else kind
         group = Group(len(self.groups), kind, shape, inner)
         group.stages[node] = 0
         self.groups.append(group)
         self.home[node] = group
+        if kind == "call":
+            self.calls[node.op.family, node.inputs] = group
 
     def reads(self, node: Node) -> list[tuple[Node, Load]]:
         """What a node reads at a generic index: the producers with memory, and where."""
@@ -264,6 +280,8 @@ class _Fuser:
     def join(self, node: Node, group: Group) -> int | str:
         if group.kind == "scatter":
             return "a scatter must finish before its result is read"
+        if group.kind == "call":
+            return "a library computes it as a whole"
         if group.kind == "join":
             return "its parts are written in place, so there is no kernel to join"
         if len(group.stages) >= MEMBERS:

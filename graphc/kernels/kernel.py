@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphc.expr import Buffer, Expr, Iter, Load, walk
 from graphc.graph import Graph, Node
@@ -40,14 +41,24 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A call of a library: of the results those that somebody reads have memory."""
+
+    op: Any
+    operands: tuple[Buffer, ...]
+    results: tuple[Buffer | None, ...]
+
+
+@dataclass(frozen=True)
 class Kernel:
-    """``stages`` in order, for every value of ``iters``. ``nodes`` are the graph nodes it computes
-    (provenance).
+    """``stages`` in order, for every value of ``iters``; or, with neither, the ``call`` of a
+    library. ``nodes`` are the graph nodes it computes (provenance).
     """
 
     iters: tuple[Iter, ...]
     stages: tuple[Stage, ...]
     nodes: tuple[Node, ...] = field(default=(), compare=False)
+    call: Call | None = None
 
     @property
     def stores(self) -> Iterator[Store]:
@@ -64,11 +75,15 @@ class Kernel:
     @property
     def written(self) -> tuple[Buffer, ...]:
         """Global buffers it writes, in order."""
+        if self.call is not None:
+            return tuple(b for b in self.call.results if b is not None)
         return tuple(dict.fromkeys(s.buffer for s in self.stores if s.buffer.scope == "global"))
 
     @property
     def read(self) -> tuple[Buffer, ...]:
         """Global buffers it reads, in order of first occurrence."""
+        if self.call is not None:
+            return tuple(dict.fromkeys(self.call.operands))
         return tuple(dict.fromkeys(x.buffer for x in self.loads if x.buffer.scope == "global"))
 
     @property

@@ -28,7 +28,7 @@ from graphc.expr import (
 from graphc.graph import Graph, Node
 from graphc.kernels.divide import without_divisions
 from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
-from graphc.kernels.kernel import Kernel, Program, Stage, Store
+from graphc.kernels.kernel import Call, Kernel, Program, Stage, Store
 from graphc.kernels.memory import plan
 from graphc.kernels.place import relocated
 from graphc.kernels.trace import iterators, loads
@@ -71,9 +71,10 @@ def lower(graph: Graph) -> Program:
 
 
 def with_memory_for_roots(graph: Graph) -> Graph:
-    """Every output and every new parameter value as a computed node of its own, by copies where it
-    is not.
+    """Every output and every new parameter value as a computed node of its own, and operands of
+    calls in memory, by copies where they are not.
     """
+    graph = graph.map(_with_memory_for_calls)
     taken: set[Node] = set()
 
     def own(node: Node) -> Node:
@@ -85,6 +86,21 @@ def with_memory_for_roots(graph: Graph) -> Graph:
 
     outputs = tuple(own(y) for y in graph.outputs)
     return Graph(graph.inputs, outputs, tuple((t, own(v)) for t, v in graph.updates))
+
+
+def _with_memory_for_calls(nodes: Iterable[Node]) -> dict[Node, Node]:
+    new: dict[Node, Node] = {}
+    copies: dict[Node, Node] = {}  # shared, so that calls on the same operands stay such
+    for node in nodes:
+        inputs = tuple(new[x] for x in node.inputs)
+        if node.op.kind == "call":
+            for x in inputs:
+                if x.op.kind == "free" and x not in copies:
+                    with serving(x):
+                        copies[x] = Copy()(x)
+            inputs = tuple(copies.get(x, x) for x in inputs)
+        new[node] = node if inputs == node.inputs else replace(node, inputs=inputs)
+    return new
 
 
 def _is_held(node: Node, graph: Graph) -> bool:
@@ -102,13 +118,17 @@ def _definitions(fusion: Fusion, group: Group) -> dict[Node, Expr]:
     for node in group.stages:
         if node.op.kind == "reduce":
             found[node] = reduction_body(fusion.tracer, node, group)
-        elif group.kind != "scatter":
+        elif group.kind not in ("scatter", "call"):
             found[node] = fusion.tracer.definition(node, group.index_of(node))
     return found
 
 
 def _reads(fusion: Fusion, group: Group, exprs: dict[Node, Expr]) -> list[tuple[Node, Load]]:
     """The loads of a group and the member that makes each."""
+    if group.kind == "call":
+        operands = ((n, x) for n in group.stages for x in n.inputs)
+        whole = ((n, fusion.tracer.value(x, iterators(x.type.static_shape))) for n, x in operands)
+        return [(node, load) for node, load in whole if isinstance(load, Load)]
     if group.kind != "scatter":
         return [(node, x) for node, e in exprs.items() for x in loads(e)]
     (node,) = group.stages
@@ -138,6 +158,8 @@ def _kernels(
 ) -> list[Kernel]:
     """The kernels of a group: one, for a scatter two, none when nothing reads it."""
     writer = _Writer(fusion, group, stored, homes)
+    if group.kind == "call":
+        return writer.call()
     if group.kind == "join":
         return writer.join()
     if group.kind == "scatter":
@@ -293,6 +315,18 @@ class _Writer:
         """Whether a later stage may compute a member again: what it reads must still be there."""
         lasting = not any(x.buffer in self.updated for x in loads(value))
         return lasting and _price(value) <= REPEAT and not self.group.is_outer(node)
+
+    def call(self) -> list[Kernel]:
+        """A call of a library, which computes what is read of its results."""
+        first, buffers = next(iter(self.group.stages)), self.fusion.tracer.buffers
+        types = first.op.results(*(x.type for x in first.inputs))
+        results: list[Buffer | None] = [None] * len(types)
+        for node in self.group.stages:
+            if node in self.stored:
+                results[node.op.result] = self.memory(node)
+        operands = tuple(self.homes.get(buffers[x], buffers[x]) for x in first.inputs)
+        made = Call(first.op.family, operands, tuple(results))
+        return [Kernel((), (), tuple(self.group.stages), made)] if any(results) else []
 
     def join(self) -> list[Kernel]:
         """Copies of the operands that could not be written in place."""

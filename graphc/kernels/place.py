@@ -86,7 +86,7 @@ def _lands(y: Node, k: int) -> Index | None:
 
 
 def _is_free(x: Node, found: Places, fixed: set[Node]) -> bool:
-    return x.op.kind != "scatter" and x not in found.of and x not in fixed
+    return x.op.kind not in ("scatter", "call") and x not in found.of and x not in fixed
 
 
 def _sources(y: Node, real: set[Node]) -> Iterator[tuple[int, Node, Moves]]:

@@ -48,7 +48,7 @@ def _uses(reads: dict[Group, list[tuple[Node, Load]]]) -> dict[Buffer, list[Use]
 
 def _old_value_is_done(value: Node, group: Group, uses: list[Use]) -> bool:
     """Whether a parameter is last read where, and not after, its new ``value`` is written."""
-    if group.kind == "scatter" or group.is_across(value):
+    if group.kind in ("scatter", "call") or group.is_across(value):
         return False
     place = group.index_of(value)
     for other, node, load in uses:

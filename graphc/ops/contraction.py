@@ -96,6 +96,10 @@ class Contract(Op):
             Contract(self.left, self.out, self.right)(a, g),
         )
 
+    def batch(self, a: Node, b: Node) -> Node:
+        new = max((*self.left, *self.right), default=-1) + 1
+        return Contract((new, *self.left), (new, *self.right), (new, *self.out))(a, b)
+
     def at(self, index: tuple[Expr, ...], a: Read, b: Read) -> Expr:
         where: dict[int, Expr] = dict(zip(self.out, index, strict=True))
         extents = dict(zip(self.left, a.type.static_shape, strict=True))

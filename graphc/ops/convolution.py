@@ -22,6 +22,7 @@ from graphc.expr import Expr, Iter
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.contraction import sum_of_products
 from graphc.ops.movement import reshape, transpose
+from graphc.ops.reduction import repeated
 from graphc.ops.selection import Pad, crop, flip, pad
 from graphc.types import TensorType
 
@@ -73,6 +74,17 @@ class Convolve(Op):
 
     def grad(self, g: Node, y: Node, x: Node, w: Node) -> tuple[Node | None, ...]:
         return _data_gradient(self, g, x, w), _weight_gradient(self, g, x, w)
+
+    def batch(self, x: Node, w: Node) -> Node:
+        """Further images where all filters are equal, else further groups."""
+        filters, count = repeated(w), x.shape[0]
+        if filters is not None:
+            y = self(reshape(x, (count * x.shape[1], *x.shape[2:])), filters)
+            return reshape(y, (*x.shape[:2], *y.shape[1:]))
+        beside = (1, 0, *range(2, x.type.rank))
+        images = reshape(transpose(x, beside), (x.shape[1], count * x.shape[2], *x.shape[3:]))
+        y = self(images, reshape(w, (count * w.shape[1], *w.shape[2:])))
+        return transpose(reshape(y, (x.shape[1], count, x.shape[2], *y.shape[2:])), beside)
 
     def at(self, index: tuple[Expr, ...], x: Read, w: Read) -> Expr:
         n, g, o, *p = index

@@ -1,12 +1,15 @@
-"""Two identities: one that makes memory, one that stops gradients.
+"""Identities: each has the values of one operand, and says something about them.
 
-Comes in: a node. Goes out: the same values. Lowering puts `Copy` where a result must exist in
-memory of its own; users put `StopGradient` where a value is to count as a constant.
+Comes in: nodes. Goes out: the same values. Lowering puts `Copy` where a result must exist in memory
+of its own; users put `StopGradient` where a value is to count as a constant, and `OwnGradient`
+where cotangents are to flow by a rule of their own; such rules put `After` where something must
+not be computed early.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +17,9 @@ import numpy as np
 from graphc.expr import Expr
 from graphc.graph import Array, Node, Op, Read
 from graphc.types import TensorType
+
+GradientRule = Callable[..., Sequence[Node | None]]
+"""``rule(g, y, value, *xs)``: the cotangents of ``xs`` given the cotangent ``g`` of ``y``."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class StopGradient(Op):
     """The same values, which count as constants in differentiation."""
 
     kind: ClassVar[str] = "free"
+    stackable: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -56,3 +63,62 @@ class StopGradient(Op):
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*index)
+
+
+@dataclass(frozen=True)
+class OwnGradient(Op):
+    """The values of the first operand, from which no cotangent flows back to how it was computed:
+    by ``rule`` it flows to the other operands.
+
+    The rule uses no other nodes than those it is given, so that the graph can be rebuilt. It means
+    nothing any more once derivatives have been taken, so it makes no difference between two ops.
+    """
+
+    kind: ClassVar[str] = "free"
+    title: str = field(repr=False)
+    rule: GradientRule = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    def infer(self, value: TensorType, *xs: TensorType) -> TensorType:
+        return value
+
+    def eval(self, value: Array, *xs: Array) -> Array:
+        return value
+
+    def grad(self, g: Node, y: Node, value: Node, *xs: Node) -> tuple[Node | None, ...]:
+        return (None, *self.rule(g, y, value, *xs))
+
+    def at(self, index: tuple[Expr, ...], value: Read, *xs: Read) -> Expr:
+        return value(*index)
+
+
+@dataclass(frozen=True)
+class After(Op):
+    """The values of the last operand, which nobody reads before the others are there.
+
+    It is another node than its operand, so what is computed from it is not one with what is
+    computed from the operand, and is neither computed nor stored before the others are.
+    """
+
+    kind: ClassVar[str] = "free"
+    stackable: ClassVar[bool] = True
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return types[-1]
+
+    def eval(self, *arrays: Array) -> Array:
+        return arrays[-1]
+
+    def grad(self, g: Node, y: Node, *xs: Node) -> tuple[Node | None, ...]:
+        return (*(None for _ in xs[:-1]), g)
+
+    def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
+        return xs[-1](*index)
+
+
+def awaited(node: Node) -> int:
+    """How many operands of ``node``, the first ones, it only waits for."""
+    return len(node.inputs) - 1 if isinstance(node.op, After) else 0

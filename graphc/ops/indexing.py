@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from graphc.dims import Size, product
 from graphc.errors import UserError
 from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Select, cast
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.elementwise import full_like
-from graphc.ops.reduction import total
+from graphc.ops.movement import inverse, reshape, transpose
+from graphc.ops.reduction import broadcast_in, repeated, static, total
 from graphc.types import BOOL, INT64, TensorType
 
 Index = tuple[Expr, ...]
@@ -36,10 +38,19 @@ class Take(Op):
         return x.with_shape((*x.shape[: self.axis], *indices.shape, *x.shape[self.axis + 1 :]))
 
     def eval(self, x: Array, indices: Array) -> Array:
-        return x.take(_normal(self, indices, x.shape[self.axis]), self.axis)
+        return x.take(from_front(self, indices, x.shape[self.axis]), self.axis)
 
     def grad(self, g: Node, y: Node, x: Node, indices: Node) -> tuple[Node | None, ...]:
         return ScatterAdd(self.axis)(full_like(0.0, x), indices, g), None
+
+    def batch(self, x: Node, indices: Node) -> Node:
+        same, axis, count = repeated(indices), self.axis + 1, indices.type.rank - 1
+        if same is not None:
+            return Take(axis)(x, same)
+        rows = as_rows(x, axis, 1)
+        found = TakeAlongAxis(1)(rows, _for_rows(indices, rows))
+        shape = (*x.shape[:axis], *indices.shape[1:], *x.shape[axis + 1 :])
+        return from_rows(found, shape, axis, count)
 
     def at(self, index: Index, x: Read, indices: Read) -> Expr:
         lead, inner, tail = _parts(index, self.axis, indices.type.rank)
@@ -67,7 +78,7 @@ class ScatterAdd(Op):
 
     def eval(self, base: Array, indices: Array, updates: Array) -> Array:
         result = base.copy()
-        place = _normal(self, indices, base.shape[self.axis])
+        place = from_front(self, indices, base.shape[self.axis])
         before: Any = (slice(None),) * self.axis
         np.add.at(result, (*before, place), updates)
         return result
@@ -76,6 +87,15 @@ class ScatterAdd(Op):
         self, g: Node, y: Node, base: Node, indices: Node, updates: Node
     ) -> tuple[Node | None, ...]:
         return g, None, Take(self.axis)(g, indices)
+
+    def batch(self, base: Node, indices: Node, updates: Node) -> Node:
+        same, axis, count = repeated(indices), self.axis + 1, indices.type.rank - 1
+        if same is not None:
+            return ScatterAdd(axis)(base, same, updates)
+        rows = as_rows(base, axis, 1)
+        added = as_rows(updates, axis, count)
+        found = ScatterAddAlongAxis(1)(rows, _for_rows(indices, rows), added)
+        return from_rows(found, base.shape, axis, 1)
 
     def scatter(self, index: Index, base: Read, indices: Read, updates: Read) -> Target:
         lead, inner, tail = _parts(index, self.axis, indices.type.rank)
@@ -117,11 +137,14 @@ class TakeAlongAxis(Op):
         return x.with_shape(indices.shape)
 
     def eval(self, x: Array, indices: Array) -> Array:
-        place = _normal(self, indices, x.shape[self.axis])
+        place = from_front(self, indices, x.shape[self.axis])
         return np.take_along_axis(x, place, self.axis)
 
     def grad(self, g: Node, y: Node, x: Node, indices: Node) -> tuple[Node | None, ...]:
         return ScatterAddAlongAxis(self.axis)(full_like(0.0, x), indices, g), None
+
+    def batch(self, x: Node, indices: Node) -> Node:
+        return TakeAlongAxis(self.axis + 1)(x, indices)
 
     def at(self, index: Index, x: Read, indices: Read) -> Expr:
         place = _bounded(self, indices(*index), x.type.static_shape[self.axis])
@@ -146,7 +169,7 @@ class ScatterAddAlongAxis(Op):
     def eval(self, base: Array, indices: Array, updates: Array) -> Array:
         result = base.copy()
         places: list[Array] = list(np.indices(indices.shape, sparse=True))
-        places[self.axis] = _normal(self, indices, base.shape[self.axis])
+        places[self.axis] = from_front(self, indices, base.shape[self.axis])
         np.add.at(result, tuple(places), updates)
         return result
 
@@ -154,6 +177,9 @@ class ScatterAddAlongAxis(Op):
         self, g: Node, y: Node, base: Node, indices: Node, updates: Node
     ) -> tuple[Node | None, ...]:
         return g, None, TakeAlongAxis(self.axis)(g, indices)
+
+    def batch(self, base: Node, indices: Node, updates: Node) -> Node:
+        return ScatterAddAlongAxis(self.axis + 1)(base, indices, updates)
 
     def scatter(self, index: Index, base: Read, indices: Read, updates: Read) -> Target:
         place = _bounded(self, indices(*index), base.type.static_shape[self.axis])
@@ -165,6 +191,69 @@ class ScatterAddAlongAxis(Op):
         source = (*lead, step, *tail)
         place = _bounded(self, indices(*source), base.type.static_shape[self.axis])
         return _plus(base(*index), total((step,), _where_equal(place, own, updates(*source))))
+
+
+@dataclass(frozen=True)
+class RavelIndex(Op):
+    """The row-major number (int64) in ``shape`` of the element at one position per axis.
+
+    Positions are integers of one shape; negative ones count from the end, any other miss is GC0306
+    and names the axis by its size.
+    """
+
+    kind: ClassVar[str] = "pointwise"
+    shape: tuple[Size, ...]
+
+    @property
+    def name(self) -> str:
+        return "ravel_index"
+
+    def infer(self, *indices: TensorType) -> TensorType:
+        if not indices or len(indices) != len(self.shape):
+            raise UserError("GC0103", f"{len(indices)} positions for {len(self.shape)} axes")
+        if any(i.shape != indices[0].shape for i in indices):
+            names = " and ".join(map(str, indices))
+            raise UserError("GC0101", f"{self.name}: positions of shapes {names}")
+        for i in indices:
+            _check_integers(self, i)
+        return indices[0].with_dtype(INT64)
+
+    def eval(self, *indices: Array) -> Array:
+        number = np.zeros(indices[0].shape, np.int64)
+        for place, extent in zip(indices, static(self.shape), strict=True):
+            number = number * extent + from_front(self, place, extent)
+        return np.asarray(number)
+
+    def at(self, index: Index, *indices: Read) -> Expr:
+        number: Expr = Lit(0, INT64)
+        for place, extent in zip(indices, static(self.shape), strict=True):
+            number = number * extent + _bounded(self, place(*index), extent)
+        return number
+
+
+def as_rows(x: Node, axis: int, count: int) -> Node:
+    """A stack, its ``count`` axes from ``axis`` on as one, all others as another: [B, K, R]."""
+    order = _gathered(x.type.rank, axis, count)
+    sizes = [x.shape[a] for a in order]
+    shape = (sizes[0], product(sizes[1 : count + 1]), product(sizes[count + 1 :]))
+    return reshape(transpose(x, order), shape)
+
+
+def from_rows(rows: Node, shape: tuple[Size, ...], axis: int, count: int) -> Node:
+    """The inverse of `as_rows`."""
+    order = _gathered(len(shape), axis, count)
+    return transpose(reshape(rows, tuple(shape[a] for a in order)), inverse(order))
+
+
+def _gathered(rank: int, axis: int, count: int) -> tuple[int, ...]:
+    chosen = range(axis, axis + count)
+    return (0, *chosen, *(a for a in range(1, rank) if a not in chosen))
+
+
+def _for_rows(indices: Node, rows: Node) -> Node:
+    """Indices [B, *K] as [B, K, R]: one for every element of the rows."""
+    flat = reshape(indices, (indices.shape[0], product(indices.shape[1:])))
+    return broadcast_in(flat, (*flat.shape, rows.shape[2]), (0, 1))
 
 
 def _parts(index: Index, axis: int, count: int) -> tuple[Index, Index, Index]:
@@ -192,7 +281,7 @@ def _plus(left: Expr, right: Expr) -> Expr:
     return Apply("add", (left, right), left.dtype)
 
 
-def _normal(op: Op, indices: Array, extent: int) -> Array:
+def from_front(op: Op, indices: Array, extent: int) -> Array:
     """Indices counted from the front. Raises `UserError` GC0306 for the first one out of bounds."""
     place = np.asarray(indices, np.int64)
     place = np.where(place < 0, place + extent, place)
@@ -210,6 +299,10 @@ def _normal(op: Op, indices: Array, extent: int) -> Array:
 def _check_indices(op: Op, axis: int, x: TensorType, indices: TensorType) -> None:
     if not 0 <= axis < x.rank:
         raise UserError("GC0104", f"{op.name}: axis {axis} of {x}")
+    _check_integers(op, indices)
+
+
+def _check_integers(op: Op, indices: TensorType) -> None:
     if not indices.dtype.is_integer:
         raise UserError(
             "GC0102",

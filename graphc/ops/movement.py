@@ -40,6 +40,9 @@ class Transpose(Op):
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (transpose(g, inverse(self.axes)),)
 
+    def batch(self, x: Node) -> Node:
+        return Transpose((0, *(a + 1 for a in self.axes)))(x)
+
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*(index[a] for a in inverse(self.axes)))
 
@@ -69,6 +72,9 @@ class Reshape(Op):
 
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (reshape(g, x.shape),)
+
+    def batch(self, x: Node) -> Node:
+        return Reshape((x.shape[0], *self.shape))(x)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*_same_offset(index, static(self.shape), x.type.static_shape))

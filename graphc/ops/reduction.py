@@ -7,7 +7,7 @@ frontend), or with more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,6 +85,10 @@ class Broadcast(Op):
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (sum_over(g, tuple(a for a in range(y.type.rank) if a not in self.axes)),)
 
+    def batch(self, x: Node) -> Node:
+        shape = (x.shape[0], *self.shape)
+        return Broadcast(shape, (0, *(a + 1 for a in self.axes)))(x)
+
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         return x(*(index[a] for a in self.axes))
 
@@ -92,6 +96,13 @@ class Broadcast(Op):
 def broadcast_in(x: Node, shape: tuple[Size, ...], axes: tuple[int, ...]) -> Node:
     """``x`` placed at ``axes`` of ``shape``, repeated along the others; itself if none is new."""
     return x if x.shape == tuple(shape) else Broadcast(tuple(shape), axes)(x)
+
+
+def repeated(x: Node) -> Node | None:
+    """The tensor that ``x`` repeats along its first axis; None when it is no repetition."""
+    if not isinstance(x.op, Broadcast) or 0 in x.op.axes:
+        return None
+    return broadcast_in(x.inputs[0], x.shape[1:], tuple(a - 1 for a in x.op.axes))
 
 
 def expand(x: Node, shape: tuple[Size, ...], axes: tuple[int, ...]) -> Node:
@@ -151,6 +162,9 @@ class Fold(Op):
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (_GRADIENTS[self.function.name](self, g, y, x),)
 
+    def batch(self, x: Node) -> Node:
+        return replace(self, axes=tuple(a + 1 for a in self.axes))(x)
+
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         full, inner = inner_index(index, self.axes, x.type.static_shape)
         return Reduce(self.function.name, inner, x(*full)) if inner else x(*full)
@@ -179,6 +193,9 @@ class ArgExtreme(Op):
 
     def eval(self, x: Array) -> Array:
         return np.asarray((np.argmax if self.largest else np.argmin)(x, axis=self.axis), np.int64)
+
+    def batch(self, x: Node) -> Node:
+        return replace(self, axis=self.axis + 1)(x)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         """The least position among those that hold the extreme (or a nan)."""

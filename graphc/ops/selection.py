@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, product
 from typing import Any, ClassVar, cast
 
@@ -59,13 +59,20 @@ class Slice(Op):
         return x[tuple(slice(*end) for end in ends)]
 
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
+        return (self.inside(g, x.shape),)
+
+    def inside(self, y: Node, shape: tuple[Size, ...], value: Scalar = 0) -> Node:
+        """A tensor of ``shape`` whose slice is ``y``, with ``value`` elsewhere."""
         interior = tuple(step - 1 for step in self.steps)
-        sizes = zip(x.shape, self.starts, g.shape, interior, strict=True)
+        sizes = zip(shape, self.starts, y.shape, interior, strict=True)
         high = tuple(
             extent - start - (kept + (kept - 1) * gap if kept != 0 else 0)
             for extent, start, kept, gap in sizes
         )
-        return (Pad(self.starts, high, interior)(g),)
+        return Pad(self.starts, high, interior, value=value)(y)
+
+    def batch(self, x: Node) -> Node:
+        return Slice((0, *self.starts), (x.shape[0], *self.stops), (1, *self.steps))(x)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         places = zip(index, static(self.starts), self.steps, strict=True)
@@ -95,6 +102,9 @@ class Flip(Op):
 
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (Flip(self.axes)(g),)
+
+    def batch(self, x: Node) -> Node:
+        return Flip(tuple(a + 1 for a in self.axes))(x)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         extents = enumerate(zip(index, x.type.static_shape, strict=True))
@@ -158,6 +168,10 @@ class Pad(Op):
         ends = zip(self.low, x.shape, self.interior, strict=True)
         stops = tuple(low + _spread(n, gap) for low, n, gap in ends)
         return (Slice(self.low, stops, tuple(gap + 1 for gap in self.interior))(g),)
+
+    def batch(self, x: Node) -> Node:
+        low, high, interior = (0, *self.low), (0, *self.high), (0, *self.interior)
+        return replace(self, low=low, high=high, interior=interior)(x)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
         extents = x.type.static_shape
@@ -247,6 +261,9 @@ class Concatenate(Op):
         ends = list(accumulate((x.shape[self.axis] for x in xs), initial=0))
         return tuple(slice_axis(g, self.axis, start, stop) for start, stop in pairwise(ends))
 
+    def batch(self, *xs: Node) -> Node:
+        return Concatenate(self.axis + 1)(*xs)
+
     def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
         place, extents = index[self.axis], [x.type.static_shape[self.axis] for x in xs]
         starts = [*accumulate(extents, initial=0)]
@@ -282,6 +299,7 @@ class Interleave(Op):
     """
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     steps: tuple[int, ...]
 
     @property
@@ -355,13 +373,13 @@ def pad(x: Node, low: Sequence[Size], high: Sequence[Size], value: Scalar = 0) -
     return Pad(tuple(low), tuple(high), (0,) * x.type.rank, value=value)(x)
 
 
-def pad_axis(x: Node, axis: int, low: Size, high: Size) -> Node:
-    """``x`` with zeros before and after along one axis."""
+def pad_axis(x: Node, axis: int, low: Size, high: Size, value: Scalar = 0) -> Node:
+    """``x`` with ``value`` before and after along one axis."""
 
     def only(amount: Size) -> list[Size]:
         return [amount if a == axis else 0 for a in range(x.type.rank)]
 
-    return pad(x, only(low), only(high))
+    return pad(x, only(low), only(high), value)
 
 
 def flip(x: Node, axes: Sequence[int]) -> Node:

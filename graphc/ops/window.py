@@ -113,6 +113,7 @@ class Window(Op):
     """The sum, maximum or minimum of every window; outside the tensor stands the identity."""
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     function: Scalar = field(repr=False)
     over: Windows
 
@@ -165,6 +166,7 @@ class WindowArg(Op):
     """
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     over: Windows
 
     @property
@@ -204,6 +206,7 @@ class WindowPick(Op):
     """The element of x [..., *S] that ``arg`` [..., *P] names in each window: [..., *P]."""
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     over: Windows
 
     @property
@@ -257,6 +260,7 @@ class WindowSpread(Op):
     """
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     over: Windows
     shape: tuple[Size, ...]
 

@@ -198,8 +198,8 @@ def _one_product(products: list[Node]) -> list[Node]:
 
 def _copied(x: Node) -> int:
     """Elements to copy when ``x`` is put beside others: none when it can be computed there."""
-    while x.op.kind == "free" and Head.of(x.op) != Head(Slice):
-        (x,) = x.inputs
+    while x.op.kind == "free" and x.inputs and Head.of(x.op) != Head(Slice):
+        x = x.inputs[-1]  # the others, of `After`, are not read
     return math.prod(x.type.static_shape) if x.op.kind in ("leaf", "free") else 0
 
 

@@ -104,8 +104,8 @@ def is_never_negative(node: Node, depth: int = DEPTH) -> bool:
         return False
     function = Head.of(node.op).function
     known = [is_never_negative(x, depth - 1) for x in node.inputs]
-    if node.op.kind in ("free", "contract") or function in _IF_ALL_ARE:
-        return all(known)
+    if all(known) and (node.op.kind in ("free", "contract") or function in _IF_ALL_ARE):
+        return True
     return function in _NEVER_NEGATIVE or _sign_of(function, node.inputs, known)
 
 
@@ -113,6 +113,8 @@ def _sign_of(function: str, inputs: tuple[Node, ...], known: list[bool]) -> bool
     """The functions whose sign follows from some of their operands only."""
     if function == "maximum":  # of two; the maximum of an empty axis is -inf
         return len(inputs) == 2 and any(known)
+    if function == "multiply":  # of two; a product along an axis has one operand
+        return len(inputs) == 2 and inputs[0] is inputs[1]
     if function == "divide":
         divisor = number_of(inputs[1])
         return divisor is not None and divisor > 0 and known[0]
@@ -124,11 +126,14 @@ never_negative = fact("never_negative", is_never_negative)
 
 # Stability ----------------------------------------------------------------------------------------
 def is_shifted(node: Node, depth: int = DEPTH) -> bool:
-    """Whether ``node`` is ``x - m`` with an ``m`` made from a maximum."""
+    """Whether ``node`` is ``x - m``, or ``-(x + m)``, with an ``m`` made from a maximum."""
     if depth == 0:
         return False
-    if Head.of(node.op).function == "subtract":
+    function = Head.of(node.op).function
+    if function == "subtract":
         return _holds_maximum(node.inputs[1], DEPTH)
+    if function == "negative" and Head.of(node.inputs[0].op).function == "add":
+        return any(_holds_maximum(x, DEPTH) for x in node.inputs[0].inputs)
     return node.op.kind == "free" and any(is_shifted(x, depth - 1) for x in node.inputs)
 
 

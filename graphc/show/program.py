@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from graphc.expr import Buffer, Iter, Load, Reduce, Substitution
 from graphc.graph import Node
-from graphc.kernels.kernel import Kernel, Program, Stage, Store
+from graphc.kernels.kernel import Call, Kernel, Program, Stage, Store
 from graphc.loops.ir import Local
 from graphc.loops.nest import evaluation_order, is_work
 from graphc.loops.text import Names, bare, folded
@@ -65,6 +65,8 @@ def kernel_text(kernel: Kernel, number: int = 0, given: Mapping[Buffer, str] | N
     """One kernel: its outer indices, and the stores of each stage."""
     names = Names(given)
     ops = ", ".join(n.op.name for n in kernel.nodes)
+    if kernel.call is not None:
+        return f"kernel {number}: {ops}\n{_call(kernel.call, names)}"
     lines = [f"kernel {number}: {ops}", *_over(kernel.iters, names, "")]
     pad = "    " if kernel.iters else ""
     for stage in kernel.stages:
@@ -72,6 +74,12 @@ def kernel_text(kernel: Kernel, number: int = 0, given: Mapping[Buffer, str] | N
         deep = pad + ("    " if stage.iters else "")
         lines += [deep + line for line in _stage(stage, names)]
     return "\n".join(lines)
+
+
+def _call(call: Call, names: Names) -> str:
+    """What a library does; ``_`` stands for a result that nobody reads."""
+    results = ", ".join("_" if b is None else names.buffer(b) for b in call.results)
+    return f"{results} = {call.op}({', '.join(map(names.buffer, call.operands))})"
 
 
 def _stage(stage: Stage, names: Names) -> Iterator[str]:

@@ -72,6 +72,7 @@ def test_a_run_is_read_back_and_printed_again(file, graphc, tmp_path):
     assert json.loads(copy.read_text()) == json.loads(file.read_text())
     assert "matmul-128-tn" in ran.out
     assert "bars reached, geometric mean" in ran.out
+    assert "with each family of workloads counted once" in ran.out
 
 
 def test_a_run_is_drawn(file, graphc, tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import graphc as gc
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -39,6 +41,12 @@ def test_the_picture_is_current(maker, tmp_path):
 def test_blocks_are_all_there_and_machines_are_not_named(maker):
     assert {m[2] for m in maker.BLOCK.finditer(README)} == set(maker.BLOCKS)
     assert str(ROOT) not in README
+
+
+def test_the_example_of_derivatives_runs():
+    blocks = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "gc.jvp" in b]
+    assert len(blocks) == 1
+    exec(blocks[0], {"gc": gc})
 
 
 def test_an_old_block_is_noticed(maker):

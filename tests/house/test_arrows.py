@@ -7,7 +7,7 @@ LAYERS = [
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"ops"},
-    {"rewrite", "grad", "cost", "identity"},
+    {"rewrite", "grad", "batch", "cost", "identity"},
     {"passes"},
     {"kernels"},
     {"loops"},

@@ -9,7 +9,7 @@ import pytest
 from graphc.graph import Node, toposort
 from graphc.ops.contraction import Contract, matmul
 from graphc.ops.convolution import Convolve
-from graphc.ops.copy import StopGradient
+from graphc.ops.copy import OwnGradient, StopGradient
 from graphc.ops.elementwise import Bitcast, Cast, full_like
 from graphc.ops.leaves import Iota, Table, constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
@@ -70,7 +70,10 @@ SAMPLES = {
         Slice((0, 1), (2, 3), (1, 2))(number(np.nan, 2, 3)),
         Flip((1,))(number(7, 2, 0, kind=INT64)),
     ],
-    "stop no gradient": lambda: [StopGradient()(x(2, 3))],
+    "stop no gradient": lambda: [
+        StopGradient()(x(2, 3)),
+        OwnGradient("checkpoint", lambda g, y, value: ())(x(2, 3)),
+    ],
     "reshape to its own shape": lambda: [Reshape((2, 3))(x(2, 3)), Reshape(())(x())],
     "reshape twice": lambda: [Reshape((6,))(Reshape((3, 2))(x(2, 3)))],
     "transpose nothing": lambda: [

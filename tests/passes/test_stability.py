@@ -42,6 +42,7 @@ def np_softmax(x):
 
 def test_softmax():
     check(softmax, np_softmax, ROWS)
+    check(lambda x: softmax(-x), lambda x: np_softmax(-x), ROWS)
 
 
 def test_log_of_softmax():

@@ -152,12 +152,12 @@ def test_moderate():
 A = leaf("a", (2, 3))
 NOT_NEGATIVE = [
     exp(A), square(A), relu(A), absolute(A), softplus(A), sqrt(A), full_like(0, A), full_like(2, A),
-    exp(A) + 1, exp(A) * square(A), exp(A) / 3, maximum(A, 0.0), where(A > 0, exp(A), 1.0),
+    A * A, exp(A) + 1, exp(A) * square(A), exp(A) / 3, maximum(A, 0.0), where(A > 0, exp(A), 1.0),
     sum_over(square(A), (1,)), Transpose((1, 0))(exp(A)), matmul(exp(A), exp(leaf("b", (3, 2)))),
     cast_to(A, DTYPES["uint8"]), fold("minimum", exp(A), (0,)), sqrt(sum_over(square(A), (1,)) / 3),
 ]  # fmt: skip
 MAYBE_NEGATIVE = [
-    A, -exp(A), exp(A) - 1, exp(A) * A, exp(A) / A, exp(A) / -3, maximum(A, -1.0), A * A,
+    A, -exp(A), exp(A) - 1, exp(A) * A, exp(A) / A, exp(A) / -3, maximum(A, -1.0), A * -A,
     where(A > 0, A, 1.0), sum_over(A, (1,)), fold("maximum", exp(leaf("e", (0, 3))), (0,)),
     square(leaf("i", (3,), "int8")), absolute(leaf("i", (3,), "int8")), log(exp(A)),
 ]  # fmt: skip
@@ -184,6 +184,8 @@ def test_a_shift_by_a_maximum_is_seen():
     peak = Broadcast((2, 3), (0,))(fold("maximum", A, (1,)))
     assert shifted(x).holds({"x": A - peak})
     assert shifted(x).holds({"x": Reshape((6,))(A - where(peak > 9, peak, 0.0))})
+    assert shifted(x).holds({"x": -(A + peak)})
+    assert not shifted(x).holds({"x": -(A + A)})
     assert not shifted(x).holds({"x": A + peak})
     assert not shifted(x).holds({"x": peak - A})
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import geometric_mean
 
 from graphc.cli.bench.results import GRAPHC, Result, Run
+from graphc.cli.bench.workloads import FAMILIES, WORKLOADS
 from graphc.cli.screen import Screen, duration
 
 Table = tuple[list[str], list[list[str]]]
@@ -132,15 +134,24 @@ def failures(run: Run) -> list[list[str]]:
 
 
 def verdict(run: Run) -> str:
-    """How many bars are reached, and the geometric mean of all ratios."""
+    """How many bars are reached, and the geometric mean of all ratios; 41 of 82 workloads are
+    products of squares, so also the mean with each family of workloads counted once.
+    """
     pairs = [(r, system) for r in run.results for system in r.backends]
     judged = [(r, system) for r, system in pairs if holds(r, system)]
-    ratios = [r.ratio(system) for r, system in judged]
-    if not ratios:
+    if not judged:
         return "no peer to compare with"
-    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    ratios: dict[str, list[float]] = {}
+    for result, system in judged:
+        family = next((f for f, ws in FAMILIES.items() if WORKLOADS.get(result.workload) in ws), "")
+        ratios.setdefault(family, []).append(result.ratio(system))
     reached = sum(holds(r, system) == "yes" for r, system in judged)
-    return f"{reached} of {len(ratios)} bars reached, geometric mean {mean:.2f}x the best peer"
+    mean = geometric_mean([x for family in ratios.values() for x in family])
+    said = f"{reached} of {len(judged)} bars reached, geometric mean {mean:.2f}x the best peer"
+    if len(ratios) < 2:
+        return said
+    by_family = geometric_mean([geometric_mean(family) for family in ratios.values()])
+    return f"{said}, {by_family:.2f}x with each family of workloads counted once"
 
 
 def holds(result: Result, system: str) -> str:

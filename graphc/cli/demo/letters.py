@@ -96,7 +96,7 @@ def build(model: Writer, text: Text, backend: str) -> tuple[Training, Function]:
     c = dsl.param(zeros, name="c", trainable=False)
     scores, last = model(letters, [(h, c)])
     loss = nn.cross_entropy(scores, following)
-    gradients = optim.clip_by_norm(dsl.grad(loss, model.parameters()), CLIP)
+    gradients = optim.clip_by_global_norm(dsl.grad(loss, model.parameters()), CLIP)
     updates = optim.Adam(RATE).step(model.parameters(), gradients)
     updates |= {h: last[0][0], c: last[0][1]}
     step = dsl.compile([letters, following], loss, updates, backend, name="char-rnn step")

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc.dims import Size
 from graphc.graph import Node
-from graphc.ops.copy import StopGradient
+from graphc.ops.copy import OwnGradient, StopGradient
 from graphc.ops.elementwise import Bitcast, Cast, Elementwise
 from graphc.ops.leaves import constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
@@ -44,7 +44,10 @@ def _moved_number(node: Node) -> Node | None:
     return numbers_like(node.inputs[0], node.shape)
 
 
-@by_hand("stop no gradient", StopGradient, why="derivatives have been taken when passes run")
+@by_hand(
+    "stop no gradient", StopGradient, OwnGradient,
+    why="derivatives have been taken when passes run",
+)  # fmt: skip
 def _stop_no_gradient(node: Node) -> Node | None:
     return node.inputs[0]
 

@@ -43,7 +43,6 @@ def test_indexing_with_integer_tensors(cube):
         (slice(0.5), "GC0104"),
         ("a", "GC0104"),
         (np.array([True, False, True]), "GC0104"),
-        (([0], [1]), "GC0104"),
     ],
 )
 def test_wrong_indices(key, code):

@@ -30,6 +30,7 @@ def test_parameters_have_dotted_names():
         "body.1.bias",
         "body.1.running_mean",
         "body.1.running_var",
+        "body.1.num_batches_tracked",
         "heads.0.weight",
         "heads.0.bias",
         "heads.1.weight",
@@ -57,7 +58,8 @@ def test_modes_reach_every_module():
     assert all(m.training for _, m in net.named_modules())
     assert net.updates() == {}
     net(gc.zeros((2, 3)))
-    assert set(net.updates()) == {net.body[1].running_mean, net.body[1].running_var}
+    norm = net.body[1]
+    assert set(net.updates()) == {norm.running_mean, norm.running_var, norm.num_batches_tracked}
 
 
 def test_state_goes_round():
@@ -79,7 +81,7 @@ def test_state_goes_round():
         (lambda s: s.update(more=np.zeros(2)), "more is unknown"),
         (lambda s: s.update(scale=np.zeros(2)), r"scale is f32\[\], saved float64\[2\]"),
         (lambda s: s.update(scale=np.array(1j)), "scale is"),
-        (lambda s: s.clear(), "13 problems in all"),
+        (lambda s: s.clear(), "14 problems in all"),
     ],
 )
 def test_state_that_does_not_fit_changes_nothing(change, message):
@@ -107,3 +109,55 @@ def test_a_model_prints_its_layers():
         "  2: Sequential()",
         "  2.0: Linear(weight: f32[1,2])",
     ]
+
+
+def test_a_checkpoint_may_leave_out_random_generators():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5, seed=7))
+    before = model.state_dict()
+    model.load_state_dict({n: a for n, a in before.items() if n.startswith("0.")})
+    assert (model.state_dict()["1.random"] == before["1.random"]).all()
+    model.load_state_dict(before | {"1.random": before["1.random"] + 1})
+    assert (model.state_dict()["1.random"] != before["1.random"]).all()
+    with pytest.raises(gc.UserError, match=r"1\.chance is unknown"):
+        model.load_state_dict(before | {"1.chance": np.zeros(3)})
+
+
+def test_parameters_of_another_dtype(rng):
+    model = nn.Sequential(nn.Conv1d(2, 3, 2, rng=0), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    model.again = model[0]
+    before = model.state_dict()
+    x = rng.normal(size=(2, 2, 4))
+    with pytest.raises(gc.UserError, match="GC0102"):
+        run(model.eval(), x=x)
+    assert model.astype("float64") is model
+    assert model.again is model[0]
+    after = model.state_dict()
+    kinds = {name: array.dtype.name for name, array in after.items()}
+    assert kinds.pop("1.num_batches_tracked") == "int64"
+    assert kinds.pop("2.random") == "uint32"
+    assert set(kinds.values()) == {"float64"}
+    assert all((before[name] == array).all() for name, array in after.items())
+    assert [p.name for p in model.parameters()] == ["weight", "bias", "weight", "bias"]
+    assert run(model, x=x).dtype == np.float64
+
+
+def test_shared_parameters_stay_shared_in_another_dtype():
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    second.weight = first.weight
+    model = nn.Sequential(first, second).astype("float64")
+    assert first.weight is second.weight
+    assert len(model.parameters()) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "code"),
+    [
+        (nn.Linear(2, 2), "int32", "GC0102"),
+        (nn.Linear(2, 2), "float31", "GC0105"),
+        (nn.weight_norm(nn.Linear(2, 2)), "float64", "GC0107"),
+    ],
+)
+def test_dtypes_that_parameters_cannot_have(model, dtype, code):
+    with pytest.raises(gc.UserError, match=code):
+        model.astype(dtype)
+    assert all(p.dtype == "float32" for p in model.parameters())

@@ -117,6 +117,23 @@ def test_a_broken_file_is_refused(tmp_path, content):
         training.load(tmp_path / "nowhere.npz", model=nn.Linear(3, 3))
 
 
+@pytest.mark.parametrize("place", ["compression", "version", "flags", "data", "size"])
+def test_an_archive_with_a_wrong_byte_is_refused(tmp_path, place):
+    path = tmp_path / "model.npz"
+    np.savez_compressed(path, x=np.arange(100.0))
+    content = bytearray(path.read_bytes())
+    entry, data = content.index(b"PK\x01\x02"), content.index(b"x.npy") + 25
+    where = {"compression": entry + 10, "version": entry + 6, "flags": entry + 8, "data": data}
+    if place == "size":
+        np.savez(path, x=np.arange(100.0))
+        content = path.read_bytes().replace(b"(100,)", b"(1e9,)")
+    else:
+        content[where[place]] = 0xFF
+    path.write_bytes(content)
+    with pytest.raises(gc.UserError, match="GC0501"):
+        training.read_arrays(path)
+
+
 def test_objects_in_a_file_are_not_unpacked(tmp_path):
     path = tmp_path / "model.npz"
     layer = nn.Linear(1, 1)
