@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc import scalars
+from graphc.control import Cond, Scan, While, closed
 from graphc.graph import Array, Graph, Node
 from graphc.ops import random
 from graphc.ops.contraction import Contract, matmul
-from graphc.ops.control import Cond, Scan, While, closed
 from graphc.ops.convolution import Convolve, convolution, convolution_transposed
 from graphc.ops.copy import After, Copy, OwnGradient, StopGradient
 from graphc.ops.cumulative import Cumulative, Recurrence

@@ -7,7 +7,7 @@ the `Executable` made of it, because an image knows no address of this process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_lis
 from graphc.backends.llvm.panels import Place, Use, place_of, shared_panels
 from graphc.expr import Buffer
 from graphc.graph import Array, Graph, Node
-from graphc.kernels.kernel import Call, Program
+from graphc.kernels.kernel import Program
 from graphc.types import TensorType
 
 Slot = tuple[str, int, int]
@@ -119,17 +119,17 @@ def image_of(
         program.plan.arena_bytes + panels.size,
         constants,
         tuple({form.key: form.choice for form in forms}.values()),
-        tuple(
-            _named(number[form.key], form.kernel.call, calls)
-            for form in {form.key: form for form in forms}.values()
-            if form.kernel.call is not None
-        ),
+        tuple(_called({form.key: form for form in forms}.values(), calls)),
     )
 
 
-def _named(code: int, call: Call, calls: Sequence[Signature]) -> Called:
-    kept = tuple(b is not None for b in call.results)
-    return Called(code, [*calls].index(signature(call)), kept)
+def _called(forms: Iterable[Form], calls: Sequence[Signature]) -> Iterator[Called]:
+    """The codes that are calls, given the distinct forms in the order of their codes."""
+    for code, form in enumerate(forms):
+        call = form.kernel.call
+        if call is not None:
+            kept = tuple(b is not None for b in call.results)
+            yield Called(code, [*calls].index(signature(call)), kept)
 
 
 def _use(form: Form, of: Code) -> Use:

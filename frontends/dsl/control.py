@@ -2,7 +2,7 @@
 
 Comes in: Python functions of tensors, and start values in nested tuples, lists and dicts. Goes out:
 tensors in the same nesting. A separate step because a function must be traced once, with stand-ins
-for its arguments, and what it uses from outside found (`graphc.ops.control.closed`).
+for its arguments, and what it uses from outside found (`graphc.control.closed`).
 
 What a body uses from outside, parameters too, is computed once before the loop and passed in, and
 gradients flow to it. So random numbers drawn in a body are the same in every step: draw them before
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from graphc.control import Cond, Scan, While, closed
 from graphc.dims import Size, size
 from graphc.errors import UserError
 from graphc.frontends.dsl.creation import arange
@@ -22,7 +23,6 @@ from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.structure import Rebuild, flatten
 from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.graph import Graph, Node
-from graphc.ops.control import Cond, Scan, While, closed
 from graphc.ops.leaves import Input
 from graphc.types import TensorType
 
@@ -53,28 +53,25 @@ def scan(
     extent = _length(sequences, length)
     inputs = [_stand_in("carry", x.node.type) for x in carries]
     elements = [_stand_in("x", _element(x)) for x in sequences]
-    found = step(
-        rebuild_carry(_tensors(inputs)),
-        None if rebuild_x is None else rebuild_x(_tensors(elements)),
-    )
+    given = None if rebuild_x is None else rebuild_x(_tensors(elements))
+    carry, y = _pair(step(rebuild_carry(_tensors(inputs)), given))
+    new, rebuild_carry = _like("scan", carry, carries)
+    outputs, rebuild_y = _leaves(y) if y is not None else ([], None)
+    body, outside = closed([y.node for y in (*new, *outputs)], [*inputs, *elements])
+    counts = {"carries": len(carries), "sequences": len(sequences)}
+    op = Scan(body=body, length=extent, reverse=reverse, **counts)
+    results = _tensors(op.each(*(x.node for x in (*carries, *sequences)), *outside))
+    last, ys = results[: len(new)], results[len(new) : len(new) + len(outputs)]
+    return rebuild_carry(last), None if rebuild_y is None else rebuild_y(ys)
+
+
+def _pair(found: Any) -> tuple[Nested, Nested]:
     if not isinstance(found, tuple) or len(found) != 2:
         raise UserError(
             "GC0107", f"scan: the step returns {type(found).__name__}",
             fix="return a pair: the next carry, and an output (or None)",
         )  # fmt: skip
-    new, rebuild_carry = _like("scan", found[0], carries)
-    outputs, rebuild_y = _leaves(found[1]) if found[1] is not None else ([], None)
-    body, outside = closed([y.node for y in (*new, *outputs)], [*inputs, *elements])
-    op = Scan(
-        body=body,
-        carries=len(carries),
-        sequences=len(sequences),
-        length=extent,
-        reverse=reverse,
-    )
-    results = _tensors(op.each(*(x.node for x in (*carries, *sequences)), *outside))
-    last, ys = results[: len(new)], results[len(new) : len(new) + len(outputs)]
-    return rebuild_carry(last), None if rebuild_y is None else rebuild_y(ys)
+    return found
 
 
 @at_user_line

@@ -61,9 +61,7 @@ def logcumsumexp(
     return _cumulated("logaddexp", x, axis, exclusive, reverse)
 
 
-def _cumulated(
-    function: str, x: Value, axis: int | None, exclusive: bool, reverse: bool
-) -> Tensor:
+def _cumulated(function: str, x: Value, axis: int | None, exclusive: bool, reverse: bool) -> Tensor:
     value = tensor(x).flatten() if axis is None else tensor(x)
     op = Cumulative(ufunc=function, axis=axis_of(axis or 0, value.ndim), reverse=reverse)
     y = op(value.node)
@@ -73,9 +71,7 @@ def _cumulated(
 
 
 @at_user_line
-def cumulative_sum(
-    x: Value, *, axis: int | None = None, include_initial: bool = False
-) -> Tensor:
+def cumulative_sum(x: Value, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """`cumsum` as the array API has it: ``axis`` may be left out for vectors only, and
     ``include_initial`` puts the sum of nothing, 0, in front.
     """
@@ -83,9 +79,7 @@ def cumulative_sum(
 
 
 @at_user_line
-def cumulative_prod(
-    x: Value, *, axis: int | None = None, include_initial: bool = False
-) -> Tensor:
+def cumulative_prod(x: Value, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """`cumprod` as the array API has it: ``axis`` may be left out for vectors only, and
     ``include_initial`` puts the product of nothing, 1, in front.
     """
@@ -109,9 +103,7 @@ def _started(y: Tensor, axis: int | None, include_initial: bool, first: int) -> 
 
 
 @at_user_line
-def linear_recurrence(
-    factor: Value, x: Value, axis: int = -1, *, reverse: bool = False
-) -> Tensor:
+def linear_recurrence(factor: Value, x: Value, axis: int = -1, *, reverse: bool = False) -> Tensor:
     """``y[k] = factor[k] * y[k - 1] + x[k]`` along ``axis``, from 0; backward in ``reverse``.
 
     Discounted sums, exponential averages, and linear recurrent layers. Floats; the operands

@@ -71,9 +71,7 @@ def _positions(x: Tensor, axis: int, counts: Sequence[int]) -> Array:
 
 
 @at_user_line
-def roll(
-    x: Value, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
-) -> Tensor:
+def roll(x: Value, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """The elements moved on by ``shift`` along ``axis``; those that leave enter at the other end.
 
     Several axes take a shift each, or one for all; for None the tensor is rolled as if flattened.

@@ -16,7 +16,7 @@ from graphc.ops.sorting import ArgSort, SearchSorted
 
 @at_user_line
 def argsort(x: Value, axis: int = -1, *, descending: bool = False) -> Tensor:
-    """The int64 positions along ``axis`` of the elements in order; of equal ones the first first."""
+    """The int64 positions along ``axis`` of the elements in order; ties keep theirs."""
     value = tensor(x)
     op = ArgSort(axis=axis_of(axis, value.ndim), descending=descending)
     return Tensor(op(value.node))

@@ -112,7 +112,9 @@ class Tensor(Arithmetic):
 
     # What Python asks a value for -----------------------------------------------------------------
     def __bool__(self) -> bool:
-        fix = "use gc.where(condition, a, b) in place of if; gc.cond or gc.while_loop for whole parts"
+        fix = (
+            "use gc.where(condition, a, b) in place of if; gc.cond or gc.while_loop for whole parts"
+        )
         _no_value(self, "a condition", fix)
 
     def __float__(self) -> float:

@@ -26,9 +26,7 @@ Axes = int | None | Sequence[int | None]
 _serials = count(1 << 48)
 
 
-def vmap(
-    function: Callable[..., Any], in_axes: Axes = 0, out_axes: int = 0
-) -> Callable[..., Any]:
+def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: int = 0) -> Callable[..., Any]:
     """``function`` for every element along an axis of its arguments, all in one larger graph.
 
     ``in_axes`` is the axis of every argument, or a tuple with an axis, or None for an argument that

@@ -113,8 +113,8 @@ class MultiHeadAttention(Module):
     ``in_proj_weight [3*features, features]`` and ``in_proj_bias`` project queries, keys and values,
     ``out_proj`` the joined heads. When keys or values have other numbers of features, the first is
     three: ``q_proj_weight``, ``k_proj_weight``, ``v_proj_weight``. Weights start as Glorot's,
-    biases as zeros. In training ``dropout`` acts on the attention weights. Raises `UserError` GC0104 when
-    the heads do not divide the features.
+    biases as zeros. In training ``dropout`` acts on the attention weights. Raises `UserError`
+    GC0104 when the heads do not divide the features.
     """
 
     in_proj_weight: Tensor

@@ -286,8 +286,9 @@ def weight_norm(module: AnyModule, name: str = "weight", dim: int | None = 0) ->
     """``module`` with its parameter ``name`` replaced by ``g * v / norm(v)``, in place.
 
     The size ``g`` and the direction ``v`` are learned as ``weight_g`` and ``weight_v`` (Salimans
-    and Kingma 2016). The norm is taken over all axes but ``dim``, over all for None; the value of the
-    weight stays what it was. Raises `UserError` GC0104, GC0107 when ``name`` is no parameter.
+    and Kingma 2016). The norm is taken over all axes but ``dim``, over all for None; the value of
+    the weight stays what it was. Raises `UserError` GC0104, GC0107 when ``name`` is no
+    parameter.
     """
     old = getattr(module, name, None)
     if not isinstance(old, Tensor) or not is_parameter(old):

@@ -82,8 +82,8 @@ def lp_pool(
 ) -> Tensor:
     """The norm ``sum(abs(x)**p)**(1/p)`` of each window, p at least 1; windows as in `max_pool`.
 
-    As in ONNX, and unlike PyTorch, odd powers are of absolute values. The gradient is 0 where all of
-    a window is 0.
+    As in ONNX, and unlike PyTorch, odd powers are of absolute values. The gradient is 0 where all
+    of a window is 0.
     """
     if p < 1:
         raise UserError("GC0104", f"lp_pool with p={p}", fix="use 1 or more")

@@ -54,9 +54,10 @@ def rotary(
     """``x`` with pairs of features turned by an angle that grows with the place along ``axis``.
 
     Pair k at place p turns by ``(start + p) * base**(-2k/features)``, so that the product of a
-    query and a key depends on their distance alone (Su et al. 2021, RoFormer, section 3.4.2). A pair is
-    (k, k + features/2), or neighbours (2k, 2k+1) if ``interleaved``, as in the paper. Same shape.
-    Raises `UserError` GC0101 for an odd number of features, GC0104 for the axis of features.
+    query and a key depends on their distance alone (Su et al. 2021, RoFormer, section 3.4.2).
+    A pair is (k, k + features/2), or neighbours (2k, 2k+1) if ``interleaved``, as in the paper.
+    Same shape. Raises `UserError` GC0101 for an odd number of features, GC0104 for the axis of
+    features.
     """
     value = tensor(x)
     features, place = value.shape[-1], _places(value, axis)

@@ -205,8 +205,8 @@ class GRUCell(Cell):
     """One step of the gated recurrent unit (Cho et al. 2014); it resets after the product.
 
     r, z = sigmoid of the sum of ``x @ weight_ih.T + bias_ih`` and ``h @ weight_hh.T + bias_hh``,
-    n = tanh of the first plus r times the second, in the order r, z, n; then ``h = (1-z) * n + z * h``.
-    The state is h.
+    n = tanh of the first plus r times the second, in the order r, z, n; then
+    ``h = (1-z) * n + z * h``. The state is h.
     """
 
     recurrence = _GRU

@@ -8,6 +8,7 @@ LAYERS = [
     {"graph"},
     {"ops"},
     {"rewrite", "grad", "batch", "cost", "identity"},
+    {"control"},
     {"passes"},
     {"kernels"},
     {"loops"},

@@ -178,15 +178,15 @@ def test_loops_with_a_count(backend):
 
 def test_bad_loops_are_explained():
     x = gc.input("x", (3, 2))
-    with pytest.raises(UserError, match="(?s)GC0101.*begins as"):
+    with pytest.raises(UserError, match=r"(?s)GC0101.*begins as"):
         gc.scan(lambda c, row: (row.sum(), None), gc.zeros(2), x)
-    with pytest.raises(UserError, match="GC0302.*1 tensors come out where 2"):
+    with pytest.raises(UserError, match=r"GC0302.*1 tensors come out where 2"):
         gc.scan(lambda c, row: (c[0], None), (gc.zeros(2), gc.zeros(2)), x)
-    with pytest.raises(UserError, match="GC0107.*returns Tensor"):
+    with pytest.raises(UserError, match=r"GC0107.*returns Tensor"):
         gc.scan(lambda c, row: c + row, gc.zeros(2), x)
-    with pytest.raises(UserError, match="(?s)GC0104.*length"):
+    with pytest.raises(UserError, match=r"(?s)GC0104.*length"):
         gc.scan(lambda c, row: (c, None), gc.zeros(2))
-    with pytest.raises(UserError, match="GC0101.*lengths 4, 3 differ"):
+    with pytest.raises(UserError, match=r"GC0101.*lengths 4, 3 differ"):
         gc.scan(lambda c, row: (c, None), gc.zeros(2), x, length=4)
 
 
@@ -201,7 +201,7 @@ def test_while_runs_until_the_condition_fails(backend):
     found = run(backend, [x], [root, steps], np.float64(2))
     np.testing.assert_allclose(found[0], np.sqrt(2))
     assert 3 < found[1] < 9
-    with pytest.raises(UserError, match="GC0201.*while_loop"):
+    with pytest.raises(UserError, match=r"GC0201.*while_loop"):
         gc.grad(root, [x])
 
 
@@ -229,7 +229,7 @@ def test_the_other_branch_does_not_run(backend):
 
 def test_bad_branches_are_explained():
     x = gc.input("x", (3,))
-    with pytest.raises(UserError, match="GC0101.*one branch gives"):
+    with pytest.raises(UserError, match=r"GC0101.*one branch gives"):
         gc.cond(x.sum() > 0, lambda v: v, lambda v: v.sum(), x)
-    with pytest.raises(UserError, match="(?s)GC0102.*where"):
+    with pytest.raises(UserError, match=r"(?s)GC0102.*where"):
         gc.cond(x > 0, lambda v: v, lambda v: -v, x)

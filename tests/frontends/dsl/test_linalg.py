@@ -95,7 +95,7 @@ def test_leading_axes_broadcast_and_vectors_are_columns(rng):
 def test_a_singular_matrix_is_an_error_at_the_users_line(backend):
     x = gc.input("x", (2, 2))
     f = gc.compile([x], gc.linalg.inv(x), backend=backend)
-    with pytest.raises(UserError, match="GC0308.*inverse") as caught:
+    with pytest.raises(UserError, match=r"GC0308.*inverse") as caught:
         f(np.ones((2, 2), np.float32))
     assert "test_linalg" in str(caught.value)
     found = f(2 * np.eye(2, dtype=np.float32))  # and the next call works
@@ -103,11 +103,11 @@ def test_a_singular_matrix_is_an_error_at_the_users_line(backend):
 
 
 def test_what_is_no_square_matrix_is_refused():
-    with pytest.raises(UserError, match="(?s)GC0103.*square"):
+    with pytest.raises(UserError, match=r"(?s)GC0103.*square"):
         gc.linalg.inv(gc.input("x", (2, 3)))
-    with pytest.raises(UserError, match="GC0103"):
+    with pytest.raises(UserError, match=r"GC0103"):
         gc.linalg.svd(gc.input("x", (3,)))
-    with pytest.raises(UserError, match="GC0103"):
+    with pytest.raises(UserError, match=r"GC0103"):
         gc.linalg.cholesky(gc.input("x", (3, 3), "int32"))
 
 

@@ -59,9 +59,9 @@ def test_searchsorted(side, rng):
 
 def test_bad_input():
     x = gc.input("x", (3,))
-    with pytest.raises(UserError, match="GC0104"):
+    with pytest.raises(UserError, match=r"GC0104"):
         gc.sort(x, 1)
-    with pytest.raises(UserError, match="GC0104.*topk: 4 of 3"):
+    with pytest.raises(UserError, match=r"GC0104.*topk: 4 of 3"):
         gc.topk(x, 4)
-    with pytest.raises(UserError, match="GC0104.*side"):
+    with pytest.raises(UserError, match=r"GC0104.*side"):
         gc.searchsorted(x, x, side="middle")

@@ -1,6 +1,5 @@
 """Gradients gathered over calls: the same steps as with the large batch."""
 
-import numpy as np
 import pytest
 
 import graphc as gc

@@ -90,48 +90,68 @@ class Scan(LibraryCall):
         return call
 
     def joint_grad(self, gs: Cotangents, ys: Sequence[Node], xs: Sequence[Node]) -> Cotangents:
-        body, outputs = self.body, len(self.body.outputs)
-        first = self.carries + self.sequences
-        floats = [k for k, x in enumerate(xs) if x.dtype.is_float]
-        carried = [k for k in floats if k < self.carries]
-        constants = [k for k in floats if k >= first]
-        streams = [k for k in range(self.carries, len(gs)) if gs[k] is not None]
-
-        slopes = {k: _input("slope", body.outputs[k].type) for k in carried}
-        sums = {k: _input("sum", xs[k].type) for k in constants}
-        flows = {k: _input("flow", _stream_type(self, k)) for k in streams}
-        seeds = {**slopes, **{k: flow for k, flow in flows.items() if k < outputs}}
-        found = _pulled_back(body, seeds, floats)
-        for k in carried:
-            if (kept := outputs + k) in flows:
-                found[k] = found[k] + flows[kept]
-
-        new = Graph(
-            (*slopes.values(), *sums.values(), *flows.values(), *body.inputs),
-            (
-                *(found[k] for k in carried),
-                *(sums[k] + found[k] for k in constants),
-                *(found[k] for k in floats if self.carries <= k < first),
-            ),
-        )
-        scan = Scan(
-            body=new,
-            carries=len(carried) + len(constants),
-            sequences=len(streams) + first,
+        parts, outputs = _Parts.of(self, gs, xs), len(self.body.outputs)
+        back = Scan(
+            body=_reverse_body(self, parts, xs),
+            carries=len(parts.carried) + len(parts.constants),
+            sequences=len(parts.streams) + self.carries + self.sequences,
             length=self.length,
             reverse=not self.reverse,
         )
-        kept_carries = (replace(self, result=outputs + k)(*xs) for k in range(self.carries))
-        results = scan.each(
-            *(_or_zero(gs[k], xs[k]) for k in carried),
-            *(full_like(0.0, xs[k]) for k in constants),
-            *(g for g in (gs[k] for k in streams) if g is not None),
-            *kept_carries,
+        results = back.each(
+            *(_or_zero(gs[k], xs[k]) for k in parts.carried),
+            *(full_like(0.0, xs[k]) for k in parts.constants),
+            *(g for g in (gs[k] for k in parts.streams) if g is not None),
+            *(replace(self, result=outputs + k)(*xs) for k in range(self.carries)),
             *xs[self.carries :],
         )
-        order = [*carried, *constants, *(k for k in floats if self.carries <= k < first)]
+        order = (*parts.carried, *parts.constants, *parts.elements)
         by_operand = dict(zip(order, results, strict=False))
         return [by_operand.get(k) for k in range(len(xs))]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a gradient flows through: operands of a scan by their numbers, floats only, and results
+    that are stacks and have a cotangent.
+    """
+
+    carried: list[int]
+    elements: list[int]
+    constants: list[int]
+    streams: list[int]
+
+    @staticmethod
+    def of(scan: Scan, gs: Cotangents, xs: Sequence[Node]) -> _Parts:
+        first = scan.carries + scan.sequences
+        floats = [k for k, x in enumerate(xs) if x.dtype.is_float]
+        return _Parts(
+            [k for k in floats if k < scan.carries],
+            [k for k in floats if scan.carries <= k < first],
+            [k for k in floats if k >= first],
+            [k for k in range(scan.carries, len(gs)) if gs[k] is not None],
+        )
+
+
+def _reverse_body(scan: Scan, parts: _Parts, xs: Sequence[Node]) -> Graph:
+    """One step back: from the cotangents of a step's results to those of what it was given; those
+    of constants are added up.
+    """
+    body, outputs = scan.body, len(scan.body.outputs)
+    slopes = {k: _input("slope", body.outputs[k].type) for k in parts.carried}
+    sums = {k: _input("sum", xs[k].type) for k in parts.constants}
+    flows = {k: _input("flow", _stream_type(scan, k)) for k in parts.streams}
+    seeds = {**slopes, **{k: flow for k, flow in flows.items() if k < outputs}}
+    found = _pulled_back(body, seeds, [*parts.carried, *parts.elements, *parts.constants])
+    for k in parts.carried:
+        if (kept := outputs + k) in flows:
+            found[k] = found[k] + flows[kept]
+    results = (
+        *(found[k] for k in parts.carried),
+        *(sums[k] + found[k] for k in parts.constants),
+        *(found[k] for k in parts.elements),
+    )
+    return Graph((*slopes.values(), *sums.values(), *flows.values(), *body.inputs), results)
 
 
 def _stream_type(scan: Scan, k: int) -> TensorType:
