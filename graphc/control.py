@@ -13,22 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 
 from graphc.dims import Size, evaluate
 from graphc.errors import UserError
-from graphc.grad import gradients
+from graphc.grad import pullback
 from graphc.graph import Array, Graph, Node, toposort
 from graphc.ops.elementwise import full_like
-from graphc.ops.leaves import Input
+from graphc.ops.leaves import new_input
 from graphc.ops.library import LibraryCall, Run
 from graphc.types import TensorType
 
 Cotangents = Sequence[Node | None]
-_serials = count(1 << 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +136,9 @@ def _reverse_body(scan: Scan, parts: _Parts, xs: Sequence[Node]) -> Graph:
     of constants are added up.
     """
     body, outputs = scan.body, len(scan.body.outputs)
-    slopes = {k: _input("slope", body.outputs[k].type) for k in parts.carried}
-    sums = {k: _input("sum", xs[k].type) for k in parts.constants}
-    flows = {k: _input("flow", _stream_type(scan, k)) for k in parts.streams}
+    slopes = {k: new_input("slope", body.outputs[k].type) for k in parts.carried}
+    sums = {k: new_input("sum", xs[k].type) for k in parts.constants}
+    flows = {k: new_input("flow", _stream_type(scan, k)) for k in parts.streams}
     seeds = {**slopes, **{k: flow for k, flow in flows.items() if k < outputs}}
     found = _pulled_back(body, seeds, [*parts.carried, *parts.elements, *parts.constants])
     for k in parts.carried:
@@ -212,7 +210,7 @@ class Cond(LibraryCall):
 
 
 def _branch_back(branch: Graph, known: Sequence[int], floats: Sequence[int]) -> Graph:
-    seeds = {k: _input("slope", branch.outputs[k].type) for k in known}
+    seeds = {k: new_input("slope", branch.outputs[k].type) for k in known}
     found = _pulled_back(branch, seeds, floats)
     return Graph((*seeds.values(), *branch.inputs), tuple(found[k] for k in floats))
 
@@ -268,11 +266,6 @@ class While(LibraryCall):
 
 
 # Bodies -------------------------------------------------------------------------------------------
-def _input(name: str, type_: TensorType) -> Node:
-    made: Node = Input(name, type_, next(_serials))()
-    return made
-
-
 def _or_zero(g: Node | None, x: Node) -> Node:
     return full_like(0.0, x) if g is None else g
 
@@ -280,16 +273,10 @@ def _or_zero(g: Node | None, x: Node) -> Node:
 def _pulled_back(body: Graph, seeds: dict[int, Node], wanted: Iterable[int]) -> dict[int, Node]:
     """For each ``wanted`` input of a body the cotangent that ``seeds`` of its outputs give."""
     places = list(wanted)
-    found: dict[int, Node] = {}
-    for number, seed in seeds.items():
-        y = body.outputs[number]
-        if not y.dtype.is_float:
-            continue
-        parts = gradients(y, [body.inputs[k] for k in places], seed)
-        for k, part in zip(places, parts, strict=True):
-            if part is not None:
-                found[k] = found[k] + part if k in found else part
-    return {k: found.get(k, full_like(0.0, body.inputs[k])) for k in places}
+    pairs = [(body.outputs[n], seed) for n, seed in seeds.items() if seed.dtype.is_float]
+    inputs = [body.inputs[k] for k in places]
+    found = pullback([y for y, _ in pairs], [seed for _, seed in pairs], inputs)
+    return {k: _or_zero(g, x) for k, g, x in zip(places, found, inputs, strict=True)}
 
 
 def closed(outputs: Sequence[Node], inputs: Sequence[Node]) -> tuple[Graph, list[Node]]:
@@ -326,7 +313,7 @@ def _with_inputs(
 
     def inside(x: Node) -> Node:
         if x in foreign and x not in new:
-            new[x] = _input(x.name or "outer", x.type)
+            new[x] = new_input(x.name or "outer", x.type)
             outside.append(x)
         found: Node = new.get(x, x)
         return found

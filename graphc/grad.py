@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from graphc.errors import CompilerBug, UserError
-from graphc.graph import Node, describe, toposort
+from graphc.graph import Node, call_results, describe, toposort
 from graphc.ops.copy import After, awaited
 from graphc.ops.elementwise import full_like
 from graphc.site import serving
@@ -47,8 +47,8 @@ def pullback(
         if y in active:
             with serving(y, gradient=True):
                 _add(cotangents, y, seed)
-    calls = _calls(order)
-    for node in reversed(order):
+    calls = call_results(order)
+    for node in reversed(order):  # the first result of a call stands before all that read any
         results = calls.get(node, [node])
         if node.inputs and node is results[0] and any(y in cotangents for y in results):
             _backward(results, cotangents, active)
@@ -161,15 +161,6 @@ def _on_path(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
         if node.dtype.is_float and any(x in active for x in node.inputs):
             active.add(node)
     return active
-
-
-def _calls(order: Sequence[Node]) -> dict[Node, list[Node]]:
-    """The results of each call of a library, in order; the first comes before all their readers."""
-    found: dict[tuple[object, tuple[Node, ...]], list[Node]] = {}
-    for node in order:
-        if node.op.kind == "call":
-            found.setdefault((node.op.family, node.inputs), []).append(node)
-    return {node: results for results in found.values() for node in results}
 
 
 def _backward(results: list[Node], cotangents: dict[Node, Node], active: set[Node]) -> None:

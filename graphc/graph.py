@@ -308,6 +308,17 @@ def readers(nodes: Iterable[Node]) -> dict[Node, list[Node]]:
     return found
 
 
+def call_results(order: Iterable[Node]) -> dict[Node, list[Node]]:
+    """For each result of a call of a library, all results of it in ``order``; one result may be
+    there as several equal nodes.
+    """
+    found: dict[tuple[object, tuple[Node, ...]], list[Node]] = {}
+    for node in order:
+        if node.op.kind == "call":
+            found.setdefault((node.op.family, node.inputs), []).append(node)
+    return {node: results for results in found.values() for node in results}
+
+
 # Named sizes --------------------------------------------------------------------------------------
 def substitute(value: Any, sizes: Mapping[str, int], bodies: dict[Graph, Graph]) -> Any:
     """Replace named sizes inside an op's attribute: a size, a type, a tuple of them, or a body,

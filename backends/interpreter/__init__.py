@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.errors import UserError
-from graphc.graph import Array, Graph, Node, describe, toposort
+from graphc.graph import Array, Graph, Node, call_results, describe, toposort
 
 TAKES = "graph"
 PASSES = ()
@@ -27,7 +27,7 @@ class Interpreter:
         self.graph = graph
         self.order = toposort(graph.roots)
         self.dead_after = _last_uses(self.order, graph.roots)
-        self.twins = _twins(self.order)
+        self.twins = call_results(self.order)
         for node in self.order:
             node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
 
@@ -82,15 +82,6 @@ def evaluate_all(twins: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
         return [found[twin.op.result] for twin in twins]
     except UserError as error:
         raise error.located(str(node.site)) from None
-
-
-def _twins(order: Sequence[Node]) -> dict[Node, list[Node]]:
-    """For each result of a call, all results of it that somebody reads."""
-    found: dict[tuple[object, tuple[Node, ...]], list[Node]] = {}
-    for node in order:
-        if node.op.kind == "call":
-            found.setdefault((node.op.family, node.inputs), []).append(node)
-    return {node: twins for twins in found.values() for node in twins}
 
 
 def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:

@@ -12,7 +12,6 @@ the loop, with an axis for the steps, and scan over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Any
 
 from graphc.control import Cond, Scan, While, closed
@@ -23,13 +22,11 @@ from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.structure import Rebuild, flatten
 from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.graph import Graph, Node
-from graphc.ops.leaves import Input
+from graphc.ops.leaves import new_input
 from graphc.types import TensorType
 
 Nested = Any
 """A tensor, or tuples, lists and dicts of tensors."""
-
-_serials = count(1 << 40)
 
 
 @at_user_line
@@ -51,8 +48,8 @@ def scan(
     carries, rebuild_carry = _leaves(start)
     sequences, rebuild_x = _leaves(xs) if xs is not None else ([], None)
     extent = _length(sequences, length)
-    inputs = [_stand_in("carry", x.node.type) for x in carries]
-    elements = [_stand_in("x", _element(x)) for x in sequences]
+    inputs = [new_input("carry", x.node.type) for x in carries]
+    elements = [new_input("x", _element(x)) for x in sequences]
     given = None if rebuild_x is None else rebuild_x(_tensors(elements))
     carry, y = _pair(step(rebuild_carry(_tensors(inputs)), given))
     new, rebuild_carry = _like("scan", carry, carries)
@@ -100,7 +97,7 @@ def while_loop(
     `UserError` GC0101, GC0102 for a step or a condition of another type.
     """
     carries, rebuild = _leaves(value)
-    inputs = [_stand_in("carry", x.node.type) for x in carries]
+    inputs = [new_input("carry", x.node.type) for x in carries]
     given = _tensors(inputs)
     verdict = tensor(condition(rebuild(given)))
     new, rebuild = _like("while_loop", step(rebuild(given)), carries)
@@ -125,7 +122,7 @@ def cond(
     `where`. Raises `UserError` GC0101, GC0102.
     """
     given, rebuild = _leaves(operands)
-    inputs = [_stand_in("operand", x.node.type) for x in given]
+    inputs = [new_input("operand", x.node.type) for x in given]
     arguments = rebuild(_tensors(inputs))
     chosen, rebuild_result = _leaves(then(*arguments))
     rejected, _ = _like("cond", other(*arguments), chosen)
@@ -157,10 +154,6 @@ def _like(name: str, value: Nested, wanted: Sequence[Tensor]) -> tuple[list[Tens
             why="what goes round a loop, or out of two branches, is nested alike",
         )  # fmt: skip
     return found, rebuild
-
-
-def _stand_in(name: str, type_: TensorType) -> Node:
-    return Input(name, type_, next(_serials))()
 
 
 def _element(x: Tensor) -> TensorType:

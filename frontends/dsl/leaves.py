@@ -6,7 +6,6 @@ are the only tensors that exist before anything is computed.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 from graphc.dims import Dim
@@ -15,12 +14,10 @@ from graphc.frontends.dsl import manners
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.tensor import Tensor, Value
 from graphc.graph import Node
-from graphc.ops.leaves import Input, Parameter, Storage
+from graphc.ops.leaves import Parameter, Storage, new_input
 from graphc.site import here
 from graphc.types import TensorType
 from graphc.types import dtype as dtype_of
-
-_serials = count()
 
 
 @at_user_line
@@ -38,7 +35,7 @@ def input(name: str, shape: Any = (), dtype: Any = "float32") -> Tensor:
             fix="use an identifier, e.g. 'x'",
         )
     kind = TensorType(dtype_of(dtype), manners.shape_of(shape))
-    return Tensor(Input(name, kind, next(_serials))())
+    return Tensor(new_input(name, kind))
 
 
 @at_user_line

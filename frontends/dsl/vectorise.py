@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from itertools import count
 from typing import Any
 
 from graphc.batch import batched
@@ -19,11 +18,9 @@ from graphc.frontends.dsl.shaping import moveaxis
 from graphc.frontends.dsl.structure import flatten
 from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.graph import Node
-from graphc.ops.leaves import Input
+from graphc.ops.leaves import new_input
 
 Axes = int | None | Sequence[int | None]
-
-_serials = count(1 << 48)
 
 
 def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: int = 0) -> Callable[..., Any]:
@@ -46,7 +43,7 @@ def vmap(function: Callable[..., Any], in_axes: Axes = 0, out_axes: int = 0) -> 
         for place, axis in enumerate(_axes(args, in_axes)):
             if axis is not None:
                 stack = _in_front(leaves[place], axis)
-                element = Input("element", stack.node.type.drop((0,)), next(_serials))()
+                element = new_input("element", stack.node.type.drop((0,)))
                 stacks[element] = stack.node
                 filled[place] = Tensor(element)
         size = _size([stack.shape[0] for stack in stacks.values()])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +32,14 @@ class Input(Op):
 
     def infer(self) -> TensorType:
         return self.type
+
+
+_serials = count()
+
+
+def new_input(name: str, type_: TensorType) -> Node:
+    """An input that is equal to no other, whatever its name."""
+    return Input(name, type_, next(_serials))()
 
 
 class Storage:
