@@ -23,7 +23,7 @@ from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
 from graphc.stages import Stages, Watch, uncollected, with_advances
-from graphc.types import TensorType
+from graphc.types import TensorType, is_known
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,20 @@ def build(
     sizes: Mapping[str, int],
     watch: Watch | None = None,
     passes: Sequence[str] = (),
+    memory: int | None = None,
 ) -> Specialisation:
     """Compile ``graph`` for numbers in place of its named sizes, or recall it: what was compiled
     before is kept. ``watch(stage, object)`` sees every stage, so that all of them are made;
-    ``passes`` are those of the backend that somebody asked for.
+    ``passes`` are those of the backend that somebody asked for; temporaries take at most ``memory``
+    bytes. Raises `UserError` GC0104 when they take more, or the backend plans no memory.
     """
+    folder = load_backend(backend)
+    if memory is not None and folder.TAKES != "program":
+        raise UserError(
+            "GC0104", f"the {backend} backend plans no memory", fix="use backend='llvm'"
+        )
     with uncollected():
-        return _build(load_backend(backend), graph, sizes, watch, passes)
+        return _build(folder, graph, sizes, watch, passes, memory)
 
 
 def _build(
@@ -68,20 +75,21 @@ def _build(
     sizes: Mapping[str, int],
     watch: Watch | None,
     passes: Sequence[str],
+    memory: int | None,
 ) -> Specialisation:
-    stages = Stages(graph, sizes, folder.TAKES, watch)
-    source: Graph = stages["graph"]
+    stages = Stages(graph, sizes, folder.TAKES, watch, memory)
+    source = stages.source
     if folder.TAKES == "graph":
         optimised = stages["optimised"]
         return _timed(stages, lambda: folder.build(optimised))
     if watch is None:
         start = time.perf_counter()
-        runner = folder.recall(source, lambda: stages.program, passes)
+        runner = folder.recall(source, lambda: stages.program, passes, memory)
         if runner is not None:
             stages.record("executable", runner, time.perf_counter() - start)
             return Specialisation(stages, runner)
     program = stages.program
-    return _timed(stages, lambda: folder.build(program, source, passes))
+    return _timed(stages, lambda: folder.build(program, source, passes, memory))
 
 
 def _timed(stages: Stages, make: Callable[[], Runner]) -> Specialisation:
@@ -98,7 +106,8 @@ class Executable:
 
     Named sizes get their numbers from the arrays; each new set of sizes is compiled once and kept.
     Updates are written into the parameters at the end of each call. ``passes`` names optional
-    passes of the backend, which run beside the usual ones.
+    passes of the backend, which run beside the usual ones; temporaries take at most ``memory``
+    bytes.
     """
 
     def __init__(
@@ -109,8 +118,9 @@ class Executable:
         sizes: Mapping[str, int] | None = None,
         watch: Watch | None = None,
         passes: str | Sequence[str] = (),
+        memory: int | None = None,
     ) -> None:
-        self.passes = optional_passes(backend, passes)
+        self.passes, self.memory = optional_passes(backend, passes), memory
         _check_inputs(graph)
         self.graph, self.backend, self.watch = with_advances(graph), backend, watch
         self.specialisations: dict[tuple[int, ...], Specialisation] = {}
@@ -151,7 +161,7 @@ class Executable:
         if key not in self.specialisations:
             chosen = dict(zip(self.symbols, key, strict=True))
             self.specialisations[key] = build(
-                self.graph, self.backend, chosen, self.watch, self.passes
+                self.graph, self.backend, chosen, self.watch, self.passes, self.memory
             )
         self.last = self.specialisations[key]
         self.attempt = self.last.runner.attempt
@@ -197,7 +207,7 @@ class Executable:
     def _for_sizes(self, arrays: Sequence[Array]) -> Specialisation:
         given = zip(self.names, self.types, arrays, strict=True)
         open_shapes = [(n, t, a.shape) for n, t, a in given if a.shape != t.shape]
-        sizes = _learned([(t.shape, shape) for _, t, shape in open_shapes])
+        sizes = learned([(t.shape, shape) for _, t, shape in open_shapes])
         for name, type_, shape in open_shapes:
             _check_shape(name, type_, shape, sizes)
         found = self.specialisations.get(tuple(sizes.get(s, -1) for s in self.symbols))
@@ -300,9 +310,9 @@ def _array_of(value: Any, wanted: np.dtype[Any], name: str) -> Array:
         array = np.asarray(value)
     except UserError:  # a tensor has no value, and says so
         raise
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # NumPy does not know it, or rows differ in length
         raise _no_array(name, value, str(error)) from None
-    if array.dtype.kind not in "biuf":
+    if not is_known(array.dtype):
         raise _no_array(name, value, "arrays hold numbers or bools")
     plain = isinstance(value, bool | int | float | list | tuple)
     if not plain or not np.can_cast(array.dtype, wanted, "same_kind"):
@@ -324,7 +334,7 @@ def _symbols(type_: TensorType) -> set[str]:
     return {n for s in type_.shape if isinstance(s, Dim) for n in s.names}
 
 
-def _learned(shapes: Sequence[tuple[tuple[Size, ...], tuple[int, ...]]]) -> dict[str, int]:
+def learned(shapes: Sequence[tuple[tuple[Size, ...], tuple[int, ...]]]) -> dict[str, int]:
     """Numbers for the named sizes of declared shapes, from the shapes of the arrays."""
     sizes: dict[str, int] = {}
     for _ in range(2):  # a size made of several names waits for the others

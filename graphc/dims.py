@@ -110,14 +110,22 @@ class Dim:
             quotient[tuple(rest)] = c // coefficient
         return _canonical(quotient)
 
-    def solved(self, total: int) -> dict[str, int]:
-        """Its name with the number that makes it ``total``; {} unless it is ``a*name + b``."""
+    @property
+    def linear(self) -> tuple[str, int, int] | None:
+        """name, a and b when it is ``a*name + b``."""
         shift = dict(self.terms).get((), 0)
         rest = [(atoms, c) for atoms, c in self.terms if atoms]
         ((name, *others), factor) = rest[0]
+        fits = len(rest) == 1 and not others and isinstance(name, str)
+        return (str(name), factor, shift) if fits else None
+
+    def solved(self, total: int) -> dict[str, int]:
+        """Its name with the number that makes it ``total``; {} unless it is ``a*name + b``."""
+        if self.linear is None:
+            return {}
+        name, factor, shift = self.linear
         number, remainder = divmod(total - shift, factor)
-        linear = len(rest) == 1 and not others and isinstance(name, str)
-        return {str(name): number} if linear and not remainder and number >= 0 else {}
+        return {name: number} if not remainder and number >= 0 else {}
 
     def __str__(self) -> str:
         return "+".join(_spell(m, c) for m, c in self.terms).replace("+-", "-")

@@ -28,13 +28,13 @@ CODES = {
     "GC0306": "an index is out of bounds",
     "GC0307": "not a number appeared",
     "GC0308": "a matrix cannot be decomposed",
-    "GC0401": "this backend cannot run that dtype",
     "GC0402": "unknown backend",
     "GC0403": "this backend is not available here",
     "GC0501": "a file cannot be read",
     "GC0502": "a checkpoint does not fit the model",
     "GC0503": "a command-line target cannot be found",
     "GC0504": "no program here can draw that format",
+    "GC0505": "a model from outside needs what graphc lacks",
 }
 """Every error code with its title; ``graphc explain CODE`` prints the page of each."""
 

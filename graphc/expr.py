@@ -138,14 +138,16 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Load(Expr):
-    """The element of ``buffer`` at ``index``."""
+    """The element of ``buffer`` at ``index``, in the dtype in which it is computed: narrow floats
+    are float32 outside of memory, and stores round them again.
+    """
 
     buffer: Buffer
     index: tuple[Expr, ...]
 
     @property
     def dtype(self) -> DType:
-        return self.buffer.type.dtype
+        return self.buffer.type.dtype.computing
 
     @property
     def children(self) -> tuple[Expr, ...]:
@@ -244,8 +246,22 @@ def apply(function: str, *operands: Expr | Scalar) -> Expr:
 
 
 def cast(value: Expr, dtype: DType) -> Expr:
-    """``value`` converted to ``dtype``; unchanged when it has it already."""
-    return value if value.dtype == dtype else Apply("cast", (value,), dtype)
+    """``value`` converted to ``dtype``; unchanged when it has it already. For a narrow float it is
+    rounded to it, and computed with as float32.
+    """
+    if value.dtype == dtype:
+        return value
+    converted = Apply("cast", (value,), dtype)
+    return Apply("cast", (converted,), dtype.computing) if dtype.is_narrow else converted
+
+
+def stored(value: Expr, dtype: DType) -> Expr:
+    """A value as ``dtype`` stores it: narrow floats rounded, everything else as it is."""
+    if not dtype.is_narrow or value.dtype == dtype:
+        return value
+    if isinstance(value, Apply) and value.function == "cast" and value.args[0].dtype == dtype:
+        return value.args[0]  # it was rounded to just that
+    return Apply("cast", (value,), dtype)
 
 
 # Walks --------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class Op:
     * "pointwise": the value at an index reads every input at that index,
     * "reduce": combines whole axes of one input,
     * "contract": a sum of products of two inputs,
-    * "scatter": adds values at indices that data decides,
+    * "scatter": combines values in at indices that data decides,
     * "compute": anything else that has a value at an index,
     * "call": a library computes it, from whole arrays to whole arrays (`graphc.ops.library`).
     """
@@ -99,6 +99,7 @@ class Op:
     is_input: ClassVar[bool] = False
     number: Any = None  # the value of a constant, which rewrites see through broadcasting
     stackable: ClassVar[bool] = False  # does the same for stacks of operands, as it is
+    reads_bits: ClassVar[bool] = False  # `eval` takes narrow floats as stored (`precision`)
 
     # Any, so that a subclass may name its operands
     def infer(self, *types: Any, **_: Any) -> TensorType:
@@ -126,7 +127,11 @@ class Op:
         """
         if self.kind == "pointwise" or self.stackable:
             return self(*xs)
-        raise UserError(
+        raise self.without_batch()
+
+    def without_batch(self) -> UserError:
+        """What `batch` raises when there is no rule."""
+        return UserError(
             "GC0104",
             f"{self.name} cannot be vectorised",
             why="vmap needs a rule for each operation, and this one has none",
@@ -138,7 +143,7 @@ class Op:
         raise NotImplementedError
 
     def scatter(self, index: tuple[Expr, ...], *xs: Any, **_: Any) -> tuple[tuple[Expr, ...], Expr]:
-        """Of kind "scatter" only: where, and what, point ``index`` of the updates adds.
+        """Of kind "scatter" only: where, and what, point ``index`` of the updates combines in.
 
         The result starts as input 0; the updates are the last input.
         """
@@ -161,13 +166,23 @@ class Op:
         """The types of all results."""
         raise NotImplementedError
 
-    def bound(self, runs: Any) -> Callable[..., tuple[Array, ...]]:
-        """What computes all results, given what runs the ``bodies``."""
+    def bound(self, runs: Any) -> Callable[[Any, Any], None]:
+        """What fills places for the results, given operands, and what runs the ``bodies``."""
+        raise NotImplementedError
+
+    def joint_batch(self, *xs: Node) -> tuple[Node, ...]:
+        """All results for stacks of operands; `batch` is one of them."""
         raise NotImplementedError
 
     def joint_grad(self, gs: Any, ys: Any, xs: Any) -> Any:
         """The cotangents of ``xs`` given those of all results."""
         raise NotImplementedError
+
+    def lean(self, wanted: Any, xs: Any) -> Any:
+        """The results that are ``wanted``, by their numbers, made with less work; None when there
+        is nothing to leave out.
+        """
+        return None
 
     def lands(self, number: int, index: tuple[Expr, ...], *_: TensorType) -> Any:
         """Where in the result the element at ``index`` of input ``number`` comes to lie, given the
@@ -180,7 +195,7 @@ class Op:
 
     @property
     def combine(self) -> str:
-        """The scalar function that an op of kind "reduce" folds by."""
+        """The scalar function that an op of kind "reduce" or "scatter" folds by."""
         raise NotImplementedError
 
     @property

@@ -11,13 +11,15 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from graphc.graph import Graph, Node, specialise
+from graphc.kernels.budget import lower_within
 from graphc.kernels.kernel import Program
 from graphc.kernels.lower import lower
 from graphc.ops.leaves import Table
-from graphc.passes import optimise, prepare
+from graphc.passes import optimise, prepare, without_unread
 from graphc.rewrite import Ledger
 
 Watch = Callable[[str, Any], None]
@@ -27,11 +29,16 @@ class Stages(Mapping[str, Any]):
     """The stages of one compilation by name, up to the last that its backend ``takes``.
 
     ``watch(stage, object)`` sees every stage and pass as it is made; ``seconds`` says how long each
-    took.
+    took. Temporaries of the kernels take at most ``memory`` bytes.
     """
 
     def __init__(
-        self, graph: Graph, sizes: Mapping[str, int], takes: str, watch: Watch | None = None
+        self,
+        graph: Graph,
+        sizes: Mapping[str, int],
+        takes: str,
+        watch: Watch | None = None,
+        memory: int | None = None,
     ) -> None:
         self.written, self.sizes, self.watch = graph, dict(sizes), watch
         self.seconds: dict[str, float] = {}
@@ -39,11 +46,15 @@ class Stages(Mapping[str, Any]):
         self._made: dict[str, Any] = {}
         self._makers: dict[str, Callable[[Any], Any]] = {
             "graph": lambda given: specialise(given, self.sizes),
-            "optimised": lambda given: optimise(given, ledger=self._ledger, watch=watch),
+            "optimised": lambda _: optimise(self.source, ledger=self._ledger, watch=watch),
         }
         if takes == "program":
-            self._makers["prepared"] = lambda given: prepare(given, self._ledger)
-            self._makers["kernels"] = lower
+            saving = memory is not None
+            self._makers["prepared"] = lambda given: prepare(given, self._ledger, saving=saving)
+            self._makers["kernels"] = lambda given: self._lowered(given, memory)
+
+    def _lowered(self, graph: Graph, memory: int | None) -> Program:
+        return lower(graph) if memory is None else lower_within(graph, memory, self._ledger)
 
     def __getitem__(self, wanted: str) -> Any:
         if wanted not in self._makers:
@@ -65,6 +76,11 @@ class Stages(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._makers)
 
+    @cached_property
+    def source(self) -> Graph:
+        """The graph that is compiled: the one that was written, without what nobody reads."""
+        return without_unread(self["graph"], self._ledger)
+
     def record(self, name: str, made: Any, seconds: float) -> None:
         """Note how long a stage took, and show it to who watches."""
         self.seconds[name] = seconds
@@ -80,7 +96,7 @@ class Stages(Mapping[str, Any]):
     @property
     def ledger(self) -> Ledger:
         """Every rewrite."""
-        _ = self["prepared" if "prepared" in self else "optimised"]
+        _ = self["kernels" if "kernels" in self else "optimised"]
         return self._ledger
 
 

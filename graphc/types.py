@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -18,6 +20,7 @@ from graphc.dims import Dim, Size, evaluate, product
 from graphc.errors import UserError
 
 Scalar = bool | int | float
+_BFLOAT16: np.dtype[np.generic] = np.dtype(ml_dtypes.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,31 @@ class DType:
         return self.kind in ("int", "uint")
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether it is a float of 16 bits: a way to store numbers, not one to compute."""
+        return self.kind == "float" and self.bits == 16
+
+    @property
+    def computing(self) -> DType:
+        """The dtype that arithmetic has inside an operation: float32 for float16 and bfloat16,
+        which only memory holds; for all others itself.
+
+        Results are rounded to the nearest, ties to even, when they are stored; sums and products
+        are accumulated in float32 (Micikevicius et al., Mixed precision training, 2018).
+        """
+        return DTYPES["float32"] if self.is_narrow else self
+
+    @property
     def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy dtype; bfloat16 has none and raises `UserError` GC0401."""
-        if self.name == "bfloat16":
-            raise UserError(
-                "GC0401",
-                "NumPy has no bfloat16",
-                why="bfloat16 exists in types only, until a backend stores it",
-                fix="cast to float32 before running",
-            )
-        return np.dtype(self.name)
+        """The NumPy dtype; that of bfloat16 comes from the package ml_dtypes."""
+        return _BFLOAT16 if self.name == "bfloat16" else np.dtype(self.name)
+
+    @property
+    def limits(self) -> Any:
+        """NumPy's `finfo` or `iinfo`: eps, max, min, smallest_subnormal, ..."""
+        if self.is_float:
+            return ml_dtypes.finfo(self.numpy)  # type: ignore[no-untyped-call]
+        return np.iinfo(self.numpy)
 
     def __str__(self) -> str:
         return self.short
@@ -109,6 +127,11 @@ def dtype(spec: DType | DTypeLike) -> DType:
         known = ", ".join(DTYPES)
         raise UserError("GC0105", f"unknown dtype {spec!r}", fix=f"use one of {known}")
     return DTYPES[name]
+
+
+def is_known(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a NumPy dtype hold numbers or bools that a `DType` may describe."""
+    return dtype.kind in "biuf" or dtype == _BFLOAT16
 
 
 def _float_promotion(a: DType, b: DType) -> DType:

@@ -63,7 +63,7 @@ def _evaluate(expr: Expr, points: Points) -> Array:
             for i, extent in zip(place, buffer.shape, strict=True):
                 assert ((i >= 0) & (i < extent)).all(), "read outside a buffer"
             found = points.memory[buffer][place]
-            return np.broadcast_to(found, (points.count,))
+            return np.broadcast_to(found.astype(expr.dtype.numpy), (points.count,))
         case Select():
             return _select(expr, points)
         case Bounded(index, extent, _):
@@ -114,4 +114,4 @@ def at_every_index(node: Node, arrays: Mapping[Node, Array]) -> Array:
     memory = {buffers[x]: array for x, array in arrays.items()}
     points = Points({}, 1, memory).times(iters)
     value = evaluate(Tracer(buffers).definition(node, iters), points)
-    return np.array(value).reshape(shape)
+    return np.array(value).reshape(shape).astype(node.dtype.numpy)

@@ -76,9 +76,10 @@ def run_loops(program: Program, arrays: Arrays, schedule: Schedule = nest) -> li
 
 def called(call: Call, memory: Mapping[Buffer, Any]) -> dict[Buffer, Any]:
     """What a library makes of the operands in ``memory``."""
-    runs = [interpreter.build(body).run for body in call.op.bodies]
-    found = call.op.bound(runs)(*(memory[x] for x in call.operands))
-    return {b: value for b, value in zip(call.results, found, strict=True) if b is not None}
+    places = [None if b is None else garbage(b) for b in call.results]
+    fill = call.op.bound([interpreter.build(body) for body in call.op.bodies])
+    fill([memory[x] for x in call.operands], places)
+    return {b: place for b, place in zip(call.results, places, strict=True) if b is not None}
 
 
 class Shifted:

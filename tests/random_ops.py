@@ -29,7 +29,7 @@ from graphc.scalars import SCALARS
 from graphc.types import BOOL, FLOAT32, DType, TensorType, dtype
 from random_moves import MOVES, stretches
 
-FLOATS = ("float32", "float32", "float32", "float64", "float16")
+FLOATS = ("float32", "float32", "float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 EXTENTS = (0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33)
 LARGEST = 6000
@@ -57,7 +57,8 @@ class Value:
         """Whether it is small enough, and known well enough, to go on with."""
         limit = 500.0 if self.dtype.name == "float16" else 1e4
         size = math.prod(self.shape)
-        known = not self.dtype.is_float or (self.bound <= limit and self.error <= 0.05)
+        most = 0.2 if self.dtype.is_narrow else 0.05
+        known = not self.dtype.is_float or (self.bound <= limit and self.error <= most)
         return known and size <= LARGEST
 
 
@@ -72,7 +73,7 @@ def numbers(rng: np.random.Generator, type_: TensorType) -> Array:
 
 
 def epsilon(kind: DType) -> float:
-    return float(np.finfo(kind.numpy).eps) if kind.is_float else 0.0
+    return float(kind.limits.eps) if kind.is_float else 0.0
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,10 @@ class Builder:
         return dtype(self.one_of((*self.manner.floats, *self.manner.floats, *others)))
 
     def rounded(self, node: Node, bound: float, error: float, steps: int = 0) -> Value:
-        """The result of an op; ``steps`` roundings beyond the one that IEEE 754 fixes."""
-        steps += error > 0 or not self.manner.exact
+        """The result of an op; ``steps`` roundings beyond the one that IEEE 754 fixes. Between two
+        ops narrow floats need not be rounded at all.
+        """
+        steps += error > 0 or not self.manner.exact or node.dtype.is_narrow
         return Value(node, bound, error + steps * epsilon(node.dtype) * bound)
 
     # Leaves ---------------------------------------------------------------------------------------

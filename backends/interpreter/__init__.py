@@ -7,12 +7,16 @@ clarity does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from graphc import precision
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, call_results, describe, toposort
+from graphc.ops.library import Fill, Track, loop_in_python
+from graphc.types import dtype
 
 TAKES = "graph"
 PASSES = ()
@@ -28,8 +32,7 @@ class Interpreter:
         self.order = toposort(graph.roots)
         self.dead_after = _last_uses(self.order, graph.roots)
         self.twins = call_results(self.order)
-        for node in self.order:
-            node.dtype.numpy  # noqa: B018  bfloat16 is refused here, before any work
+        self.calls = _bound_calls(self.order)
 
     def attempt(self, *arrays: Array) -> None:
         """Leaves every call to `run`."""
@@ -41,9 +44,7 @@ class Interpreter:
         values = dict(zip(self.graph.inputs, arrays, strict=True))
         for node, dead in zip(self.order, self.dead_after, strict=True):
             if node not in values:
-                arrays = [values[x] for x in node.inputs]
-                twins = self.twins.get(node, [node])
-                values.update(zip(twins, evaluate_all(twins, arrays), strict=True))
+                values.update(self._evaluated(node, [values[x] for x in node.inputs]))
             for x in dead:
                 del values[x]
         outputs = [np.array(values[y], order="C") for y in self.graph.outputs]
@@ -51,6 +52,17 @@ class Interpreter:
         for target, value in new:
             target.op.storage.array[...] = value
         return outputs
+
+    def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
+        """`run` for each step of tracks that stand for the inputs and the outputs."""
+        loop_in_python(self.run, reads, writes)
+
+    def _evaluated(self, node: Node, arrays: Sequence[Array]) -> dict[Node, Array]:
+        """The value of a node, or of all results of a call that are there."""
+        if node not in self.calls:
+            return {node: evaluate(node, arrays)}
+        twins = self.twins[node]
+        return dict(zip(twins, _called(self.calls[node], twins, arrays), strict=True))
 
     def source(self, level: str, kernel: int | None = None) -> str:
         """The steps in execution order, one a line."""
@@ -67,21 +79,40 @@ class Interpreter:
 
 def evaluate(node: Node, arrays: Sequence[Array]) -> Array:
     """The value of one node; run-time faults name the node's line."""
-    return evaluate_all([node], arrays)[0]
-
-
-def evaluate_all(twins: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
-    """The values of one node, or of the results of one call."""
-    node = twins[0]
     if node.op.storage is not None:
-        return [np.asarray(node.op.storage.array)]
+        return np.asarray(node.op.storage.array)
+    if node.op.kind == "call":
+        return _called(_bound_calls([node])[node], [node], arrays)[0]
     try:
-        if node.op.kind != "call":
-            return [node.op.eval(*arrays)]
-        found = node.op.bound([build(body).run for body in node.op.bodies])(*arrays)
-        return [found[twin.op.result] for twin in twins]
+        return precision.evaluate(node, arrays)
     except UserError as error:
         raise error.located(str(node.site)) from None
+
+
+def _bound_calls(order: Iterable[Node]) -> dict[Node, Fill]:
+    """What computes the calls, whose bodies are made ready, those of several results once."""
+    made: dict[Any, Fill] = {}
+    found: dict[Node, Fill] = {}
+    for node in order:
+        if node.op.kind == "call":
+            family = node.op.family
+            if family not in made:
+                made[family] = family.bound([build(body) for body in family.bodies])
+            found[node] = made[family]
+    return found
+
+
+def _called(fill: Fill, twins: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
+    """Those results of a call that ``twins`` are."""
+    node = twins[0]
+    places: list[Array | None] = [None] * len(node.op.results(*(x.type for x in node.inputs)))
+    for twin in twins:
+        places[twin.op.result] = np.empty(twin.type.static_shape, twin.dtype.numpy)
+    try:
+        fill(arrays, places)
+    except UserError as error:
+        raise error.located(str(node.site)) from None
+    return [np.asarray(places[twin.op.result]) for twin in twins]
 
 
 def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:
@@ -97,7 +128,7 @@ def find_nan(graph: Graph, arrays: Sequence[Array]) -> None:
 
 
 def _has_nan(array: Array) -> bool:
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+    return dtype(array.dtype).is_float and bool(np.isnan(array).any())
 
 
 def _born(node: Node) -> UserError:

@@ -27,11 +27,13 @@ from graphc.backends.llvm.library import Library
 from graphc.backends.llvm.library import entry as library_entry
 from graphc.backends.llvm.pages import LARGE, block
 from graphc.backends.llvm.panels import operand_uses
+from graphc.backends.llvm.repeat import ROUNDS, repeat
 from graphc.backends.llvm.results import Results
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
-from graphc.graph import Array, describe, toposort
+from graphc.graph import Array
 from graphc.kernels.kernel import Program
+from graphc.ops.library import Track
 
 Choose = Callable[[list[Form]], list[Form]]
 
@@ -220,12 +222,38 @@ class Executable:
         with self.lock:
             outputs = self._bind(arrays)
             self._execute(0, self.count)
-            cells = self.faults.copy()
-            self.faults[:] = 0
+        self._check()
+        return outputs
+
+    def _check(self) -> None:
+        """Raise the first fault of what ran, if there was any."""
+        cells = self.faults.copy()
+        self.faults[:] = 0
         if cells.any():
             kernel = int(np.flatnonzero(cells)[0])
             self.report(kernel << 32 | int(cells[kernel]))
-        return outputs
+
+    def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
+        """Run once for each step of these tracks, which stand for the inputs and the outputs."""
+        moves = [
+            (slot, tracks[number].addresses + shift)
+            for places, tracks in ((self.inputs, reads), (self.results_at, writes))
+            for number, slot, shift in places
+        ]
+        if not moves:  # nothing has any elements
+            return
+        slots = np.array([slot for slot, _ in moves], np.int64)
+        addresses = np.stack([found for _, found in moves], axis=1)
+        for first in range(0, len(addresses), ROUNDS):
+            with self.lock:
+                self._repeat(slots, addresses[first : first + ROUNDS])
+            self._check()
+
+    def _repeat(self, slots: Array, addresses: Array) -> None:
+        self.pool.ready()
+        driven = (self.count, self.pool.state, self.pool.parallel_for)
+        moved = (slots.ctypes.data, len(slots), addresses.ctypes.data, len(addresses))
+        repeat()(ctypes.addressof(self.steps), *driven, *moved)
 
     def _bind(self, arrays: Sequence[Array]) -> list[Array]:
         """Point the slots at the inputs and at fresh outputs, which go out."""
@@ -289,12 +317,3 @@ def _begin_again() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_again)
-
-
-def check_dtypes(program: Program) -> None:
-    """Refuse what this backend has no code for. Raises `UserError` GC0401."""
-    for node in toposort(node for kernel in program.kernels for node in kernel.nodes):
-        if node.dtype.name == "bfloat16":
-            raise UserError(
-                "GC0401", "the llvm backend cannot run bfloat16 yet", fix="cast to float32"
-            ).located(str(node.site), [describe(node)])

@@ -53,8 +53,7 @@ class Expressions:
             case Affine(terms, constant):
                 return self.sum(terms, constant)
             case Load(buffer, index):
-                offset, step = self.offset(buffer, index)
-                return self.read(self.memory[buffer], offset, step, base_of(buffer.type.dtype))
+                return self.read(buffer, *self.offset(buffer, index))
             case Select():
                 return self.select(e)
             case Bounded():
@@ -175,7 +174,16 @@ class Expressions:
             for e in walk(*atoms)
         )
 
-    def read(self, pointer: Value, offset: Value, step: int | None, base: str) -> Value:
+    def read(self, buffer: Buffer, offset: Value, step: int | None) -> Value:
+        """An element in the dtype in which it is computed."""
+        dtype = buffer.type.dtype
+        if is_empty(buffer):
+            return self.wide(self.f.constant(0, base_of(dtype.computing)))
+        value = self.raw(self.memory[buffer], offset, step, base_of(dtype))
+        return cast(self.f, dtype, dtype.computing, value)
+
+    def raw(self, pointer: Value, offset: Value, step: int | None, base: str) -> Value:
+        """An element as it lies in memory."""
         if self.lanes is None:
             return self.f.load(pointer.element(offset, base), base)
         if step == 1:
@@ -197,6 +205,11 @@ class Expressions:
 
     def wide(self, value: Value) -> Value:
         return value.spread(self.lanes.count) if self.lanes else value
+
+
+def is_empty(buffer: Buffer) -> bool:
+    """Whether an access of ``buffer`` comes from an index that missed, as every index does."""
+    return buffer.type.size == 0
 
 
 def _divides_counter(args: Sequence[Expr]) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from graphc.graph import Array, Graph
+from graphc.identity import graph_identity
 from graphc.kernels.kernel import Call
-from graphc.ops.library import Run
+from graphc.ops.library import Fill, Run
 from graphc.types import TensorType
 
 FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -45,13 +46,20 @@ class Library:
     """The calls of a graph: what each computes, and of which types."""
 
     signatures: tuple[Signature, ...] = ()
-    functions: tuple[Callable[..., tuple[Array, ...]], ...] = ()
+    functions: tuple[Fill, ...] = ()
 
 
 def library(graph: Graph, make: Callable[[Graph], Run]) -> Library:
-    """The calls of a graph; ``make`` compiles the bodies of those that have any."""
-    signatures = library_calls(graph)
-    functions = (op.bound([make(body) for body in op.bodies]) for op, _ in signatures)
+    """The calls of a graph; ``make`` compiles the bodies that they run, equal ones once."""
+    signatures, made = library_calls(graph), dict[tuple[str, tuple[int, ...]], Run]()
+
+    def run(body: Graph) -> Run:
+        key = graph_identity(body), tuple(id(p.op.storage) for p in body.parameters)
+        if key not in made:
+            made[key] = make(body)
+        return made[key]
+
+    functions = (op.bound([run(body) for body in op.bodies]) for op, _ in signatures)
     return Library(tuple(signatures), tuple(functions))
 
 
@@ -62,15 +70,15 @@ def entry(library: Library, number: int, kept: Sequence[bool], failed: Failed) -
     nothing can be raised through native code.
     """
     (op, operands), call = library.signatures[number], library.functions[number]
-    results = [t if keep else None for t, keep in zip(op.results(*operands), kept, strict=True)]
+    reads = [_view(type_, writeable=False) for type_ in operands]
+    results = zip(op.results(*operands), kept, strict=True)
+    writes = [_view(type_) if keep else None for type_, keep in results]
 
     def run(table: int, low: int, high: int) -> None:
         try:
-            slots = iter(_addresses(table, len(operands) + sum(r is not None for r in results)))
-            arrays = [_array(next(slots), type_, writeable=False) for type_ in operands]
-            for type_, value in zip(results, call(*arrays), strict=True):
-                if type_ is not None:
-                    _array(next(slots), type_)[...] = value
+            slots = iter(_addresses(table, len(reads) + sum(w is not None for w in writes)))
+            arrays = [read(next(slots)) for read in reads]
+            call(arrays, [write and write(next(slots)) for write in writes])
         except BaseException as error:  # Ctrl-C too
             failed(error)
 
@@ -83,14 +91,19 @@ def _addresses(table: int, count: int) -> Iterable[int]:
     return [ctypes.c_int64.from_address(place).value for place in places]
 
 
-def _array(address: int, type_: TensorType, *, writeable: bool = True) -> Array:
-    """The memory at an address as an array."""
-    if not type_.bytes:
-        return np.empty(type_.static_shape, type_.dtype.numpy)
-    memory: Any = (ctypes.c_char * type_.bytes).from_address(address)
-    found: Array = np.frombuffer(memory, type_.dtype.numpy).reshape(type_.static_shape)
-    found.flags.writeable = writeable
-    return found
+def _view(type_: TensorType, *, writeable: bool = True) -> Callable[[int], Array]:
+    """What sees the memory at an address as an array; made once, as runs are many."""
+    shape, dtype, size = type_.static_shape, type_.dtype.numpy, type_.bytes
+    memory: Any = ctypes.c_char * size
+
+    def view(address: int) -> Array:
+        if not size:
+            return np.empty(shape, dtype)
+        found: Array = np.frombuffer(memory.from_address(address), dtype).reshape(shape)
+        found.flags.writeable = writeable
+        return found
+
+    return view
 
 
 def call_text(call: Call) -> str:

@@ -75,6 +75,11 @@ class Machine:
         return self.has("fma") or self.architecture == "aarch64"
 
     @property
+    def has_half(self) -> bool:
+        """Whether float16 and float32 are converted by one instruction."""
+        return self.has("f16c") or self.architecture == "aarch64"
+
+    @property
     def pause(self) -> str:
         """What tells the core that it is spinning; inline assembly would need a parser."""
         if self.architecture == "x86_64":

@@ -37,7 +37,7 @@ def _mapped(size: int) -> mmap.mmap:
         if not hasattr(mmap, "MAP_ANONYMOUS"):
             return mmap.mmap(-1, size)
         found = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise MemoryError(f"{size} bytes: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         found.madvise(mmap.MADV_HUGEPAGE)

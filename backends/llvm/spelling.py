@@ -7,8 +7,8 @@ this backend.
 The meaning is NumPy's, bit by bit: integers wrap, division by zero gives 0, remainders take the
 sign of the divisor, shifts by the width or more give 0 or the sign, minimum and maximum pass NaN
 on. Only casts of floats that the integer type cannot hold differ, since NumPy leaves them to the
-processor: here they saturate, and NaN gives 0. Bools are i1 in registers. float16 is computed as
-NumPy does: in float32, rounded after every function.
+processor: here they saturate, and NaN gives 0. Bools are i1 in registers, float16 and bfloat16 are
+their bits: only casts know them (`narrow`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from collections.abc import Callable
 
 from graphc.backends.llvm import trigonometry, vector_math
 from graphc.backends.llvm.emitter import Emitter
+from graphc.backends.llvm.narrow import narrow, to_odd, widen
 from graphc.backends.llvm.value import WIDTH, Value
-from graphc.types import DType
+from graphc.types import FLOAT16, FLOAT32, FLOAT64, DType
 
 Spelling = Callable[..., Value]
 """``f(emitter, dtype, *values) -> Value``; ``dtype`` is that of the operands."""
 
-_FLOAT_BASES = {16: "half", 32: "float", 64: "double"}
+_FLOAT_BASES = {16: "i16", 32: "float", 64: "double"}
 
 
 def base_of(dtype: DType) -> str:
@@ -48,18 +49,6 @@ def _by_kind(**kinds: Callable[..., Value]) -> Spelling:
         return kinds[key](*values)
 
     return spell
-
-
-def _widened(function: Callable[..., Value]) -> Callable[..., Value]:
-    """A function of float32 or float64, for float16 too: computed in float32 and rounded once."""
-
-    def widened(*values: Value) -> Value:
-        if values[0].base != "half":
-            return function(*values)
-        wide = (value.convert("fpext", "float") for value in values)
-        return function(*wide).convert("fptrunc", "half")
-
-    return widened
 
 
 def _compare(floats: str, signed: str, unsigned: str) -> Spelling:
@@ -187,19 +176,19 @@ SPELLING: dict[str, Spelling] = {
     "multiply": _plain(lambda a, b: a * b),
     "divide": _plain(lambda a, b: a / b),
     "floor_divide": _by_kind(
-        floats=_widened(_floor_divide),
+        floats=_floor_divide,
         signed=lambda a, b: _divide_signed(a, b)[0],
         unsigned=lambda a, b: _divide_unsigned(a, b)[0],
     ),
     "remainder": _by_kind(
-        floats=_widened(_remainder),
+        floats=_remainder,
         signed=lambda a, b: _divide_signed(a, b)[1],
         unsigned=lambda a, b: _divide_unsigned(a, b)[1],
     ),
     "negative": _plain(lambda x: -x),
     "abs": _by_kind(floats=Value.abs, signed=Value.abs, unsigned=lambda x: x),
     "power": _by_kind(
-        floats=_widened(vector_math.pow),
+        floats=vector_math.pow,
         signed=lambda a, b: b.compare("slt", 0).select(_inverse(a, b), _integer_power(a, b)),
         unsigned=_integer_power,
     ),
@@ -257,36 +246,16 @@ _MATHEMATICS = {
 }
 for _module, _names in _MATHEMATICS.items():
     for _name in _names.split():
-        SPELLING[_name] = _plain(_widened(getattr(_module, _name)))
+        SPELLING[_name] = _plain(getattr(_module, _name))
 
 
 # Casts --------------------------------------------------------------------------------------------
-def _to_half(x: Value) -> Value:
-    """float64 to float16, rounded once: the float32 between is rounded to odd, which spoils no
-    later rounding.
-
-    Source: Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms
-    using rounding to odd".
-    """
-    nearest = x.convert("fptrunc", "float")
-    exact, bits = nearest.convert("fpext", "double"), nearest.bits()
-    above = exact.abs().compare("ogt", x.abs())
-    towards_zero = bits - above.select(bits.constant(1), 0)
-    return (
-        exact.compare("one", x).select(towards_zero | 1, bits).floats().convert("fptrunc", "half")
-    )
-
-
 def _from_float(value: Value, target: DType) -> Value:
     if target.kind == "bool":
         return value.compare("une", 0.0)
     if target.kind == "float":
-        base = base_of(target)
-        if value.base == "double" and base == "half":
-            return _to_half(value)
-        return value.convert("fpext" if target.bits > WIDTH[value.base] else "fptrunc", base)
-    if value.base == "half":
-        value = value.convert("fpext", "float")
+        wider = target.bits > WIDTH[value.base]
+        return value.convert("fpext" if wider else "fptrunc", base_of(target))
     return value.saturated(base_of(target), signed=target.kind == "int")
 
 
@@ -295,19 +264,26 @@ def _from_integer(value: Value, source: DType, target: DType) -> Value:
     if target.kind == "bool":
         return value if source.kind == "bool" else value.compare("ne", 0)
     if target.kind == "float":
-        there = "sitofp" if signed else "uitofp"
-        if base == "half":  # every integer below the overflow of float16 is exact in float32
-            return value.convert(there, "float").convert("fptrunc", "half")
-        return value.convert(there, base)
+        return value.convert("sitofp" if signed else "uitofp", base)
     if WIDTH[base] < WIDTH[value.base]:
         return value.convert("trunc", base)
     return value.convert("sext" if signed else "zext", base)
 
 
 def cast(emitter: Emitter, source: DType, target: DType, value: Value) -> Value:
-    """The number in another dtype: floats are cut and saturate, NaN gives 0, integers wrap."""
+    """The number in another dtype: floats are cut and saturate, NaN gives 0, integers wrap.
+
+    What becomes float16 is rounded once, from float64 too. Integers and float64 become bfloat16 by
+    way of float32, as in ml_dtypes; every integer below the overflow of float16 is exact in it.
+    """
     if source == target:
         return value
+    if source.is_narrow:
+        return cast(emitter, FLOAT32, target, widen(value, source))
+    if target.is_narrow:
+        odd = target == FLOAT16 and source == FLOAT64
+        single = to_odd(value) if odd else cast(emitter, source, FLOAT32, value)
+        return narrow(single, target)
     if source.kind == "float":
         return _from_float(value, target)
     return _from_integer(value, source, target)

@@ -107,7 +107,7 @@ def find(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Contractio
     if total.function != "add" or not isinstance(body, Apply) or body.function != "multiply":
         return None
     first, second = body.args
-    known = isinstance(first, Load) and isinstance(second, Load) and total.dtype.is_float
+    known = isinstance(first, Load) and isinstance(second, Load)
     if not known or total.dtype.bits < 32 or not _affine(kernel, first, second, total):
         return None
     return Contraction(kernel, total, first, second, uses or {})  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ def _heights(c: Contraction, row: Iter | None, most: int) -> set[int]:
 
 def _row_step(c: Contraction, row: Iter) -> int:
     """Bytes from one row of the first operand to the next."""
-    return abs(c.moves(c.first, row) or 0) * c.total.dtype.bytes
+    return abs(c.moves(c.first, row) or 0) * c.first.buffer.type.dtype.bytes
 
 
 @functools.cache
@@ -237,9 +237,10 @@ def _column_tile(
     steps = tiles * c.depth * -(-extent_of(row) // height) * -(-lane.extent // (lanes * vectors))
     packs: list[str] = []
     extra = 0.0
-    for name, operand, index in (("first", c.first, row), ("second", c.second, lane)):
+    sides = ((c.first, row, height), (c.second, lane, vectors))
+    for name, (operand, index, n) in zip(("first", "second"), sides, strict=True):
         packed = _pack_cycles(c, operand, index if column is None else None)
-        here = _far_cycles(c, operand, index, vectors) * steps
+        here = (_far_cycles(c, operand, index, vectors) + _widening_cycles(operand, n)) * steps
         if packed < here:
             packs.append(name)
         extra += min(packed, here)
@@ -290,8 +291,7 @@ def _pack_cycles(c: Contraction, operand: Load, index: Iter | None) -> float:
 
 def _far_cycles(c: Contraction, operand: Load, index: Iter | None, vectors: int) -> float:
     """Cycles that each inner step of a tile takes longer because an operand lies badly."""
-    size = c.total.dtype.bytes
-    step = abs(c.moves(operand, c.total.iters[-1]) or 0) * size
+    step = abs(c.moves(operand, c.total.iters[-1]) or 0) * operand.buffer.type.dtype.bytes
     if operand is c.second and (index is None or c.moves(operand, index) != 1):
         return 200.0 * vectors  # lanes are gathered
     alone = operand is c.second and math.prod(i.extent for i in c.rows) == 1
@@ -304,6 +304,11 @@ def _far_cycles(c: Contraction, operand: Load, index: Iter | None, vectors: int)
         sparse = step >= STREAMS * used  # no line leads to the next
         return 4.0 if sparse and c.depth * used > WAYS * PAGE else 0.0
     return 3.0 if step < 2 * PAGE or c.depth < 256 else 20.0
+
+
+def _widening_cycles(operand: Load, count: int) -> float:
+    """Cycles of each inner step to make float32, as panels hold it, of so many narrow floats."""
+    return 0.2 * count if operand.buffer.type.dtype.is_narrow else 0.0
 
 
 def turned(tile: Tile) -> list[int]:

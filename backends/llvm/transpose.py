@@ -13,12 +13,13 @@ from __future__ import annotations
 from graphc.backends.llvm.emitter import Value
 from graphc.backends.llvm.expressions import Expressions
 from graphc.backends.llvm.machine import LINE
-from graphc.backends.llvm.spelling import base_of
+from graphc.backends.llvm.spelling import base_of, cast
 from graphc.backends.llvm.streaming import aligned
 from graphc.errors import CompilerBug
 from graphc.expr import Buffer, Expr, Iter, Load
 from graphc.index import flat_index, stride
 from graphc.loops.ir import Loop, Put
+from graphc.types import DType
 
 SQUARE = 16
 """Rows of a tile at most: 16 registers, and as many for a round of shuffles."""
@@ -45,9 +46,9 @@ class _Copy:
         self.writer, self.f = writer, writer.f
         self.across, self.along, self.high, self.put = across, along, high, put
         self.streaming, self.width = False, put.buffer.type.dtype.bytes
-        base = base_of(put.buffer.type.dtype)
-        self.base = "i8" if base == "i1" else base  # bools are copied as bytes
-        self.lanes = min(SQUARE, self.f.module.machine.vector_bytes // put.buffer.type.dtype.bytes)
+        self.dtypes = load.buffer.type.dtype, put.buffer.type.dtype
+        widest = max(dtype.bytes for dtype in self.dtypes)
+        self.lanes = min(SQUARE, self.f.module.machine.vector_bytes // widest)
         self.source, self.target = (load.buffer, load.index), (put.buffer, put.index)
         self.read_step = self.step(*self.source, across)
         self.write_step = self.step(*self.target, along)
@@ -89,11 +90,11 @@ class _Copy:
 
     def address(self, buffer: Buffer, index: tuple[Expr, ...]) -> Value:
         offset = self.writer.value(flat_index(buffer, index))
-        return self.writer.memory[buffer].element(offset, self.base)
+        return self.writer.memory[buffer].element(offset, _base(buffer.type.dtype))
 
     def tile(self, source: Value, target: Value, corner: tuple[Value, Value] | None) -> None:
         """One square; at an edge (``corner`` given) rows and columns outside are left alone."""
-        f, lanes = self.f, self.lanes
+        f, lanes, bases = self.f, self.lanes, [*map(_base, self.dtypes)]
         read = write = None
         if corner is not None:
             read = f.lanes_below(corner[1], self.along.extent, lanes)
@@ -101,13 +102,20 @@ class _Copy:
         rows = []
         for r in range(lanes):
             mask = self.line(read, corner and corner[0], r, self.high)
-            address = source.element(r * self.read_step, self.base)
-            rows.append(f.load(address, self.base, lanes, mask=mask))
+            address = source.element(r * self.read_step, bases[0])
+            rows.append(self.converted(f.load(address, bases[0], lanes, mask=mask)))
         for r, value in enumerate(turned(rows)):
             mask = self.line(write, corner and corner[1], r, self.along.extent)
             stream = self.streaming and mask is None
-            place = target.element(r * self.write_step, self.base)
+            place = target.element(r * self.write_step, bases[1])
             f.store(value, place, mask=mask, align=LINE * stream, stream=stream)
+
+    def converted(self, row: Value) -> Value:
+        """What is read, as it is stored."""
+        source, target = self.dtypes
+        if source == target:
+            return row
+        return cast(self.f, source.computing, target, cast(self.f, source, source.computing, row))
 
     def line(
         self, mask: Value | None, first: Value | None, number: int, limit: Value | int
@@ -116,6 +124,12 @@ class _Copy:
         if mask is None or first is None:
             return None
         return mask & (first + number).compare("slt", limit).spread(self.lanes)
+
+
+def _base(dtype: DType) -> str:
+    """The IR type of an element; bools are copied as bytes."""
+    base = base_of(dtype)
+    return "i8" if base == "i1" else base
 
 
 def turned(rows: list[Value]) -> list[Value]:

@@ -4,7 +4,7 @@ Comes in: operands. Goes out: one line of IR in the emitter's list and the `Valu
 result. It is apart from `emitter` because one half is about instructions on values and the other
 about blocks, loops and memory.
 
-A value knows its base type (i1 i8 i16 i32 i64 half float double ptr) and its lanes (0 for a
+A value knows its base type (i1 i8 i16 i32 i64 float double ptr) and its lanes (0 for a
 scalar), so the same Python code writes scalar, vector and unrolled code. Python numbers become
 constants of the other operand's type, and a scalar beside a vector is spread over the lanes.
 """
@@ -22,13 +22,13 @@ from graphc.errors import CompilerBug
 if TYPE_CHECKING:
     from graphc.backends.llvm.emitter import Emitter
 
-WIDTH = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32, "double": 64}
+WIDTH = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "float": 32, "double": 64}
 """Bits of every base type but ptr."""
 
-FLOATS = ("half", "float", "double")
-INTEGER_OF = {"half": "i16", "float": "i32", "double": "i64"}
+FLOATS = ("float", "double")
+INTEGER_OF = {"float": "i32", "double": "i64"}
 FLOAT_OF = {integer: base for base, integer in INTEGER_OF.items()}
-_SUFFIX = {"half": "f16", "float": "f32", "double": "f64", "ptr": "p0"}
+_SUFFIX = {"float": "f32", "double": "f64", "ptr": "p0"}
 
 
 @functools.cache
@@ -48,8 +48,6 @@ def literal(number: float, base: str) -> str:
     """A number as IR text; floats by their bits, so that nothing is lost."""
     if base == "i1":
         return "true" if number else "false"
-    if base == "half":
-        return f"0xH{struct.unpack('<H', struct.pack('<e', number))[0]:04X}"
     if base in FLOATS:
         if base == "float" and math.isfinite(number):
             number = struct.unpack("<f", struct.pack("<f", number))[0]
@@ -262,7 +260,7 @@ class Value:
 
     def fma(self, factor: Value | float, term: Value | float) -> Value:
         """self * factor + term, rounded once; twice on machines that have no such instruction."""
-        if not self.emitter.module.machine.has_fma or self.base == "half":
+        if not self.emitter.module.machine.has_fma:
             return self * factor + term
         lanes = max((x.lanes for x in (self, factor, term) if isinstance(x, Value)), default=0)
         return self.spread(lanes).intrinsic("fma", factor, term)

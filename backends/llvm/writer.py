@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from graphc.backends.llvm.division import Divisor, divisor
 from graphc.backends.llvm.emitter import Emitter, Value
-from graphc.backends.llvm.expressions import Expressions, Lanes
+from graphc.backends.llvm.expressions import Expressions, Lanes, is_empty
 from graphc.backends.llvm.machine import LINE
-from graphc.backends.llvm.spelling import base_of
+from graphc.backends.llvm.spelling import base_of, cast
 from graphc.backends.llvm.streaming import aligned
 from graphc.backends.llvm.strided import STEPS, strided_store
 from graphc.backends.llvm.transpose import is_transposing, transposing_copy
 from graphc.errors import CompilerBug
-from graphc.expr import Apply, Buffer, Expr, Load, walk
+from graphc.expr import Apply, Buffer, Expr, Load, stored, walk
 from graphc.index import stride
 from graphc.loops.ir import (
     Accumulate,
@@ -228,13 +228,15 @@ class Writer(Expressions):
 
     # Stores ---------------------------------------------------------------------------------------
     def put(self, put: Put) -> None:
-        value, pointer = self.value(put.value), self.memory[put.buffer]
+        pointer, dtype = self.memory[put.buffer], put.buffer.type.dtype
+        value, base = self.value(put.value) if put.combine else self.stored(put), base_of(dtype)
         offset, step = self.offset(put.buffer, put.index)
-        base = base_of(put.buffer.type.dtype)
+        if is_empty(put.buffer):
+            return
         if put.combine:
-            value = self.call(
-                put.combine, put.value, [self.read(pointer, offset, step, base), value]
-            )
+            before = self.read(put.buffer, offset, step)
+            total = self.call(put.combine, put.value, [before, value])
+            value = cast(self.f, put.value.dtype, dtype, total)
         if self.lanes is None or (step == 0 and value.lanes == 0):
             self.f.store(value, pointer.element(offset, base))
         elif step == 1:
@@ -248,6 +250,13 @@ class Writer(Expressions):
         else:
             lanes = self.lanes.count
             self.f.scatter(value.spread(lanes), pointer, offset.spread(lanes), self.active())
+
+    def stored(self, put: Put) -> Value:
+        """What is written: rounded to a narrow float, or copied as it lies in memory."""
+        e, dtype = put.value, put.buffer.type.dtype
+        if isinstance(e, Load) and e.buffer.type.dtype == dtype and not is_empty(e.buffer):
+            return self.raw(self.memory[e.buffer], *self.offset(e.buffer, e.index), base_of(dtype))
+        return self.value(stored(e, dtype))
 
     def fetch(self, fetch: Fetch) -> None:
         """Ask for every line that the lanes will read."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.control import Cond, Scan, While, closed
+from graphc.control import Cond, Scan, While, closed, with_products
 from graphc.dims import Size, size
 from graphc.errors import UserError
 from graphc.frontends.dsl.creation import arange
@@ -42,8 +42,9 @@ def scan(
 
     ``xs`` are tensors [length, ...]; without any, ``length`` says how many steps there are and
     ``step`` gets None. Returns the last carry and the stacked ys [length, ...]. The step is
-    compiled once. Raises `UserError`: GC0101 (a carry that changes its type, sequences of different
-    lengths), GC0104 (no length).
+    compiled once. For a gradient the carries and the products of all steps are kept; a step in
+    `checkpoint` keeps carries only. Raises `UserError`: GC0101 (a carry that changes its type,
+    sequences of different lengths), GC0104 (no length).
     """
     carries, rebuild_carry = _leaves(start)
     sequences, rebuild_x = _leaves(xs) if xs is not None else ([], None)
@@ -56,6 +57,7 @@ def scan(
     outputs, rebuild_y = _leaves(y) if y is not None else ([], None)
     body, outside = closed([y.node for y in (*new, *outputs)], [*inputs, *elements])
     counts = {"carries": len(carries), "sequences": len(sequences)}
+    body = with_products(body, sum(counts.values()))
     op = Scan(body=body, length=extent, reverse=reverse, **counts)
     results = _tensors(op.each(*(x.node for x in (*carries, *sequences)), *outside))
     last, ys = results[: len(new)], results[len(new) : len(new) + len(outputs)]

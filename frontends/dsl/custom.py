@@ -69,17 +69,18 @@ def checkpoint(function: Function) -> Function:
     """``function`` with the same values and gradients, in less memory: what it computes is not kept
     for the backward pass, but computed again there from its arguments.
 
-    The function takes and returns tensors, nested as it likes; ``gc.checkpoint(layer)(x)`` is the
-    common use. Inputs and parameters that it uses count as arguments; of other tensors from outside
-    pass those that need not be computed again. Gradients of several results are computed from one
-    recomputation each. Chen, Xu, Zhang and Guestrin, Training deep nets with sublinear memory cost
-    (2016).
+    The function takes and returns tensors (or None), nested as it likes; the common use is
+    ``gc.checkpoint(layer)(x)``. Inputs and parameters that it uses count as arguments; of other
+    tensors from outside pass those that need not be computed again. Gradients of several results
+    are computed from one recomputation each. Chen, Xu, Zhang and Guestrin, Training deep nets with
+    sublinear memory cost (2016).
     """
 
     def applied(*args: Any, **named: Any) -> Any:
         given = [x.node for x in flatten((args, named))[0] if isinstance(x, Tensor)]
         results, rebuild = flatten(function(*args, **named))
-        return rebuild([_kept_from(tensor(y).node, given) for y in results])
+        kept = (None if y is None else _kept_from(tensor(y).node, given) for y in results)
+        return rebuild(list(kept))
 
     return wraps(function)(at_user_line(applied))
 
@@ -90,7 +91,7 @@ def _kept_from(value: Node, given: Iterable[Node]) -> Tensor:
     starts = dict.fromkeys((*given, *leaves))
     if value in starts or not value.dtype.is_float:
         return Tensor(value)
-    return Tensor(OwnGradient("checkpoint", recomputed)(value, *starts))
+    return Tensor(OwnGradient("checkpoint", recomputed, walks=True)(value, *starts))
 
 
 def _single(result: Any) -> Node:

@@ -40,8 +40,9 @@ class Function(Executable):
         sizes: Mapping[str, int] | None = None,
         name: str = "",
         passes: str | Sequence[str] = (),
+        memory: int | None = None,
     ) -> None:
-        super().__init__(graph, backend, sizes=sizes, passes=passes)
+        super().__init__(graph, backend, sizes=sizes, passes=passes, memory=memory)
         self.rebuild, self.name = rebuild, name
 
     def __call__(self, *arrays: Any, **named: Any) -> Any:
@@ -77,6 +78,7 @@ def compile(
     sizes: Mapping[str, int] | None = None,
     name: str = "",
     passes: str | Sequence[str] = (),
+    memory: int | None = None,
 ) -> Function:
     """A function that runs the graph: arrays in, by place or by input name, arrays out.
 
@@ -85,13 +87,16 @@ def compile(
     computed; generators count on by themselves. ``backend`` is "numpy", "llvm", "cuda" or
     "cuda-sim". Code is generated at the first call for each set of named sizes, or now for
     ``sizes``. ``passes`` names optional passes beside the usual pipeline: with "autotune" the llvm
-    backend measures tiles of contractions once on this host, and keeps the fastest. Raises
-    `UserError`: GC0301 (an input that is not listed), GC0302 (not an input), GC0101 and GC0102 (an
-    update of another type), GC0402 and GC0403 (backends), GC0104 (a pass the backend lacks).
+    backend measures tiles of contractions once on this host, and keeps the fastest. With ``memory``
+    intermediate values take at most so many bytes: some, which ``ledger`` names, are computed again
+    instead of being kept, with the same results up to rounding. Raises `UserError`: GC0301 (an
+    input that is not listed), GC0302 (not an input), GC0101 and GC0102 (an update of another type),
+    GC0402 and GC0403 (backends), GC0104 (a pass the backend lacks, too little memory).
     """
     leaves, rebuild = flatten(outputs)
     graph = graph_of(inputs, [tensor(y) for y in leaves], updates or {})
-    return Function(graph, backend, rebuild, sizes=sizes, name=name, passes=passes)
+    options: dict[str, Any] = {"sizes": sizes, "passes": passes, "memory": memory}
+    return Function(graph, backend, rebuild, name=name, **options)
 
 
 def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor], updates: Updates) -> Graph:
@@ -101,6 +106,12 @@ def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor], updates: Updat
     pairs = tuple(_update(target, value) for target, value in updates.items())
     _all_listed(toposort((*results, *(new for _, new in pairs))), listed)
     return Graph(listed, results, pairs)
+
+
+def inputs_of(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """The inputs that ``outputs`` depend on, in the order in which they were made."""
+    found = [node for node in toposort(y.node for y in outputs) if is_input(node)]
+    return [Tensor(node) for node in sorted(found, key=lambda node: getattr(node.op, "serial", 0))]
 
 
 def _checked_inputs(inputs: Iterable[Tensor]) -> tuple[Node, ...]:
@@ -168,9 +179,14 @@ class Jit:
     """
 
     def __init__(
-        self, function: Callable[..., Any], backend: str, passes: str | Sequence[str] = ()
+        self,
+        function: Callable[..., Any],
+        backend: str,
+        passes: str | Sequence[str] = (),
+        memory: int | None = None,
     ) -> None:
-        self.function, self.backend, self.passes = function, backend, passes
+        self.function, self.backend = function, backend
+        self.options: dict[str, Any] = {"backend": backend, "passes": passes, "memory": memory}
         self.versions: dict[Any, Function] = {}
         self._shortcut = Shortcut()
         self._signature = inspect.signature(function)
@@ -218,7 +234,7 @@ class Jit:
         outputs = self.function(*bound.args, **bound.kwargs)
         name = getattr(self.function, "__name__", "")
         given = inputs.values()
-        return compile(given, outputs, backend=self.backend, name=name, passes=self.passes)
+        return compile(given, outputs, name=name, **self.options)
 
 
 class Shortcut:
@@ -254,14 +270,15 @@ def jit(
     *,
     backend: str = "llvm",
     passes: str | Sequence[str] = (),
+    memory: int | None = None,
 ) -> Jit | Callable[[Callable[..., Any]], Jit]:
     """Compile a Python function by tracing it: ``@gc.jit`` or ``@gc.jit(backend="numpy")``.
 
     See `Jit`, and `compile` for the options.
     """
     if function is not None:
-        return Jit(function, backend, passes)
-    return lambda f: Jit(f, backend, passes)
+        return Jit(function, backend, passes, memory)
+    return lambda f: Jit(f, backend, passes, memory)
 
 
 def _signature_of(leaf: Any) -> Any:

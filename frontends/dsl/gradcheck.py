@@ -21,7 +21,7 @@ from graphc.frontends.dsl.tensor import Tensor, tensor
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node, as_array, brief, retyped, toposort
 from graphc.ops.elementwise import cast_to, full_like
-from graphc.ops.leaves import Input, Table
+from graphc.ops.leaves import Input, Table, new_input
 from graphc.types import FLOAT64, DType
 
 
@@ -57,17 +57,18 @@ def check_grad(
     epsilon: float = 1e-5,
     rtol: float = 1e-5,
     atol: float = 1e-7,
+    backend: str = "numpy",
 ) -> GradCheck:
     """Compare `grad` with ``(f(x + epsilon) - f(x - epsilon)) / (2 * epsilon)`` everywhere.
 
     ``values`` gives an array for every input of the graph; parameters use their own unless they are
-    listed too. A ``loss`` with a shape is summed. Everything runs in float64 on the numpy backend.
+    listed too. A ``loss`` with a shape is summed. Everything runs in float64 on ``backend``.
     An element agrees when the difference is at most ``atol + rtol * abs(numeric)``. Raises
     `UserError` GC0201 (integers), GC0302 (an input without a value).
     """
     chosen = [tensor(x) for x in ([wrt] if isinstance(wrt, Tensor) else wrt)]
     arrays = _start(loss.node, [x.node for x in chosen], values or {})
-    run, slope = _compiled(loss.sum().node, list(arrays), [x.node for x in chosen])
+    run, slope = _compiled(loss.sum().node, list(arrays), [x.node for x in chosen], backend)
     start = list(arrays.values())
     symbolic = slope(*start)
     results = [
@@ -99,7 +100,7 @@ def _start(loss: Node, chosen: Sequence[Node], values: Mapping[Tensor, Any]) -> 
 
 
 def _compiled(
-    loss: Node, leaves: Sequence[Node], chosen: Sequence[Node]
+    loss: Node, leaves: Sequence[Node], chosen: Sequence[Node], backend: str
 ) -> tuple[Executable, Executable]:
     """Two functions of arrays for ``leaves``: the loss, and its gradients by ``chosen``."""
     varied = {x: Input(f"wrt{k}", x.type.with_dtype(FLOAT64), k)() for k, x in enumerate(chosen)}
@@ -109,7 +110,7 @@ def _compiled(
         full_like(0, x) if g is None else g for g, x in zip(found, varied.values(), strict=True)
     )
     inputs = tuple(varied.get(node, node) for node in leaves)
-    return Executable(Graph(inputs, (wide,)), "numpy"), Executable(Graph(inputs, slopes), "numpy")
+    return Executable(Graph(inputs, (wide,)), backend), Executable(Graph(inputs, slopes), backend)
 
 
 def _widened(loss: Node, varied: Mapping[Node, Node]) -> Node:
@@ -121,25 +122,52 @@ def _widened(loss: Node, varied: Mapping[Node, Node]) -> Node:
     order = toposort([loss])
     states = [node for node in order if getattr(node.op, "advances", False)]
     new = dict(varied) | {s: Table.of(s.op.storage.array, s.dtype)() for s in states}
-    wide = set(varied)
+    wide, bodies = set(varied), dict[Graph, Graph]()
     for node in order:
         if node in new or not any(x in new for x in node.inputs):
             continue
         inputs = tuple(new.get(x, x) for x in node.inputs)
         if any(x in wide for x in node.inputs):
             wide.add(node)
-            new[node] = _wide(node, inputs)
+            new[node] = _wide(node, inputs, bodies)
         else:
             new[node] = retyped(node.op, inputs, node)
     return new.get(loss, loss)
 
 
-def _wide(node: Node, inputs: Sequence[Node]) -> Node:
-    """The operation of ``node`` on float64 in place of narrower floats."""
-    dtypes = {f.name: getattr(node.op, f.name) for f in fields(node.op)}  # type: ignore[arg-type]
-    floats = {k: FLOAT64 for k, v in dtypes.items() if isinstance(v, DType) and v.is_float}
+def _wide(node: Node, inputs: Sequence[Node], bodies: dict[Graph, Graph]) -> Node:
+    """The operation of ``node`` on float64 in place of narrower floats.
+
+    ``bodies`` are those of loops and branches that are widened already: the results of one call
+    share theirs.
+    """
+    new: dict[str, Any] = {}
+    for name in (f.name for f in fields(node.op)):  # type: ignore[arg-type]
+        value = getattr(node.op, name)
+        if isinstance(value, DType) and value.is_float:
+            new[name] = FLOAT64
+        elif isinstance(value, Graph):
+            if value not in bodies:
+                bodies[value] = _wide_body(value, bodies)
+            new[name] = bodies[value]
     cast = tuple(cast_to(x, FLOAT64) if x.dtype.is_float else x for x in inputs)
-    return retyped(replace(node.op, **floats), cast, node)  # type: ignore[type-var]
+    return retyped(replace(node.op, **new), cast, node)  # type: ignore[type-var]
+
+
+def _wide_body(body: Graph, bodies: dict[Graph, Graph]) -> Graph:
+    """``body`` with every float in float64."""
+    new: dict[Node, Node] = {}
+    for node in body.nodes:
+        inputs = [new[x] for x in node.inputs]
+        if is_input(node):
+            kind = node.type.with_dtype(FLOAT64) if node.dtype.is_float else node.type
+            new[node] = new_input(node.name, kind)
+        elif node.op.kind == "leaf":  # a constant array
+            new[node] = cast_to(node, FLOAT64) if node.dtype.is_float else node
+        else:
+            new[node] = _wide(node, inputs, bodies)
+    inputs, outputs = ([new[x] for x in nodes] for nodes in (body.inputs, body.outputs))
+    return Graph(tuple(inputs), tuple(outputs))
 
 
 def _differences(run: Executable, start: list[Array], place: int, epsilon: float) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, Size, product
+from graphc.dims import Dim, Size, evaluate, product
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.graph import Node
@@ -150,23 +150,28 @@ def _single(place: int, size: Size) -> Cut:
 
 def _range(item: slice, size: Size) -> Cut:
     try:
-        parts = [
-            None if p is None else operator.index(p) for p in (item.start, item.stop, item.step)
-        ]
+        start, stop = _bound(item.start), _bound(item.stop)
+        step = 1 if item.step is None else operator.index(item.step)
     except TypeError:
         raise UserError(
             "GC0104",
             f"{item} has bounds that are not ints",
             why="the shape of a slice must be known while the graph is built",
-            fix="slice with ints, or pick positions with gc.take",
+            fix="slice with ints and named sizes, or pick positions with gc.take",
         ) from None
-    if parts[2] == 0:
+    if step == 0:
         raise UserError("GC0104", "a slice with step 0", fix="use a step such as 1, 2 or -1")
-    return _static(parts, size) if isinstance(size, int) else _symbolic(parts, size)
+    if any(isinstance(s, Dim) for s in (size, start, stop)):
+        return _symbolic(start, stop, step, size)
+    return _static(slice(start, stop, step), evaluate(size, {}))
 
 
-def _static(parts: list[int | None], size: int) -> Cut:
-    start, stop, step = slice(*parts).indices(size)
+def _bound(value: Any) -> Size | None:
+    return value if value is None or isinstance(value, Dim) else operator.index(value)
+
+
+def _static(part: slice, size: int) -> Cut:
+    start, stop, step = part.indices(size)
     chosen = range(start, stop, step)
     if not chosen:
         return Cut(0, 0)
@@ -174,9 +179,8 @@ def _static(parts: list[int | None], size: int) -> Cut:
     return Cut(low, high + 1, abs(step), backward=step < 0)
 
 
-def _symbolic(parts: list[int | None], size: Dim) -> Cut:
-    """Bounds on a named size: trusted here, checked when the size is known."""
-    start, stop, step = parts[0], parts[1], parts[2] or 1
+def _symbolic(start: Size | None, stop: Size | None, step: int, size: Size) -> Cut:
+    """Named sizes in it: bounds are trusted here, and checked when the sizes are known."""
     if step < 0:
         if (start, stop, step) != (None, None, -1):
             raise UserError(
@@ -185,11 +189,15 @@ def _symbolic(parts: list[int | None], size: Dim) -> Cut:
                 fix="write x[::-1] first, then slice with a positive step",
             )
         return Cut(0, size, backward=True)
+    return Cut(
+        _from_front(start or 0, size), size if stop is None else _from_front(stop, size), step
+    )
 
-    def bound(value: int) -> Size:
-        return value if value >= 0 else size + value
 
-    return Cut(bound(start or 0), size if stop is None else bound(stop), step)
+def _from_front(bound: Size, size: Size) -> Size:
+    """A bound counted from the end, which a named one is if it has minus signs only."""
+    factors = [c for _, c in bound.terms] if isinstance(bound, Dim) else [bound]
+    return size + bound if max(factors) < 0 else bound
 
 
 def _positions(item: Any) -> Node:

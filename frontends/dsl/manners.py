@@ -25,7 +25,18 @@ from graphc.ops.elementwise import cast_to
 from graphc.ops.leaves import Table, constant
 from graphc.ops.movement import broadcast_to
 from graphc.site import here
-from graphc.types import BOOL, FLOAT32, FLOAT64, INT64, DType, Scalar, dtype, promote, weak_dtype
+from graphc.types import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    DType,
+    Scalar,
+    dtype,
+    is_known,
+    promote,
+    weak_dtype,
+)
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -60,9 +71,9 @@ def raw(value: Any) -> Node | Array | bool | int | float | Dim:
         return value
     try:
         array = np.asarray(value)
-    except ValueError:
+    except (TypeError, ValueError):
         array = np.empty((), object)
-    if array.dtype.kind not in "biuf":
+    if not is_known(array.dtype):
         raise UserError(
             "GC0107",
             f"a tensor cannot be made of {type(value).__name__} {str(value)[:40]!r}",
@@ -216,7 +227,7 @@ def complete_shape(shape: Sequence[Any], total: Size) -> Shape:
     if not free:
         return shape_of(shape)
     known = shape_of(s for a, s in enumerate(shape) if a not in free)
-    found = _quotient(total, product(known)) if len(free) == 1 else None
+    found = quotient(total, product(known)) if len(free) == 1 else None
     if found is None:
         raise UserError(
             "GC0101",
@@ -227,7 +238,8 @@ def complete_shape(shape: Sequence[Any], total: Size) -> Shape:
     return (*known[: free[0]], found, *known[free[0] :])
 
 
-def _quotient(total: Size, rest: Size) -> Size | None:
+def quotient(total: Size, rest: Size) -> Size | None:
+    """``total / rest``, None if it is no whole size or unknown."""
     if isinstance(total, Dim):
         return None if rest == 0 else total.divide_exact(rest)
     if isinstance(rest, Dim) or rest == 0 or total % rest:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from graphc.errors import UserError
 from graphc.frontends.dsl.elementwise import (
     abs,
@@ -34,7 +32,7 @@ from graphc.frontends.dsl.manners import align, at_user_line
 from graphc.frontends.dsl.reductions import stop_gradient
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.ops.elementwise import Bitcast
-from graphc.types import DTYPES, FLOAT16, FLOAT32
+from graphc.types import DTYPES
 
 
 # Exponentials and logarithms ----------------------------------------------------------------------
@@ -85,7 +83,7 @@ def cbrt(x: Value) -> Tensor:
     By a power, which is as exact as 1/3 is, and one step of Newton's method.
     """
     wide = tensor(x)
-    value = wide.astype(FLOAT32) if wide.dtype == FLOAT16 else wide
+    value = wide.astype(wide.dtype.computing)
     plain = isfinite(value) & (value != 0)
     size = where(plain, abs(value), 1)
     root = power(size, 1 / 3)
@@ -199,7 +197,7 @@ def nan_to_num(
     value = tensor(x)
     if not value.dtype.is_float:
         return value
-    limits = np.finfo(value.dtype.name)
+    limits = value.dtype.limits
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     value = where(isnan(value), nan, value)

@@ -16,7 +16,10 @@ from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.frontends.dsl.leaves import parameter
 from graphc.frontends.dsl.manners import at_user_line
-from graphc.frontends.dsl.tensor import Tensor
+from graphc.frontends.dsl.reductions import argmax
+from graphc.frontends.dsl.shaping import take
+from graphc.frontends.dsl.sorting import argsort
+from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.ops import random as draws
 from graphc.types import FLOAT32, DType
 from graphc.types import dtype as dtype_of
@@ -68,6 +71,39 @@ class Generator:
         """Bools that are true with ``probability``."""
         sizes, _ = _checked(shape, FLOAT32)
         return Tensor(draws.bernoulli(self.state.node, sizes, self._stream(), probability))
+
+    @at_user_line
+    def gumbel(self, shape: Any = (), dtype: Any = "float32") -> Tensor:
+        """Numbers of the standard Gumbel distribution, the limit of the largest of many."""
+        sizes, kind = _checked(shape, dtype)
+        return Tensor(draws.gumbel(self.state.node, sizes, self._stream(), kind))
+
+    @at_user_line
+    def categorical(self, logits: Value, shape: Any = ()) -> Tensor:
+        """Classes drawn with the probabilities ``softmax(logits)`` along the last axis.
+
+        Of logits ``[..., classes]`` int64 ``[*shape, ...]``: independent draws for every element of
+        ``shape``. A class of -inf is never drawn. By the largest of the logits with Gumbel noise
+        (Maddison, Tarlow and Minka, A* sampling, 2014). Raises `UserError` GC0102, GC0103, GC0104
+        (no classes).
+        """
+        given = tensor(logits)
+        if not given.ndim:
+            raise UserError("GC0103", "categorical of one number", fix="pass logits [..., classes]")
+        noise = self.gumbel((*manners.shape_of(shape), *given.shape), "float64")
+        return argmax(given.astype("float64") + noise, -1)
+
+    @at_user_line
+    def permutation(self, x: Value | int) -> Tensor:
+        """``x`` with the elements of its first axis in random order, all orders equally likely; of
+        an int n the numbers 0, ..., n - 1 (int64). Raises `UserError` GC0103.
+        """
+        if isinstance(x, int):
+            return argsort(self.uniform((x,), dtype="float64"))
+        given = tensor(x)
+        if not given.ndim:
+            raise UserError("GC0103", "a permutation of one number", fix="pass a tensor [n, ...]")
+        return take(given, argsort(self.uniform(given.shape[:1], dtype="float64")), 0)
 
 
 def _checked(shape: Any, dtype: Any) -> tuple[tuple[Size, ...], DType]:

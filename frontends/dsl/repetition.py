@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from graphc.dims import Dim, Size, evaluate
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
 from graphc.frontends.dsl.manners import at_user_line
@@ -23,8 +24,10 @@ from graphc.ops.reduction import broadcast_in
 
 
 @at_user_line
-def tile(x: Value, repetitions: int | Sequence[int]) -> Tensor:
-    """``x`` so many times along each axis; counts are aligned at the last axis, as in NumPy."""
+def tile(x: Value, repetitions: Size | Sequence[Size]) -> Tensor:
+    """``x`` so many times along each axis, also a named size; counts are aligned at the last axis,
+    as in NumPy.
+    """
     value = tensor(x)
     counts = [_count("tile", n) for n in _several(repetitions)]
     missing = len(counts) - value.ndim
@@ -34,7 +37,7 @@ def tile(x: Value, repetitions: int | Sequence[int]) -> Tensor:
     return Tensor(node)
 
 
-def tiled(x: Node, axis: int, count: int) -> Node:
+def tiled(x: Node, axis: int, count: Size) -> Node:
     """``count`` copies of ``x``, one after another along ``axis``: no element is moved twice."""
     before, extent, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     if count == 1:
@@ -45,10 +48,10 @@ def tiled(x: Node, axis: int, count: int) -> Node:
 
 
 @at_user_line
-def repeat(x: Value, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
+def repeat(x: Value, repeats: Size | Sequence[int], axis: int | None = None) -> Tensor:
     """Each element ``repeats`` times in a row along ``axis``, or in the flattened tensor for None.
 
-    ``repeats`` is a number, or one for each element of the axis.
+    ``repeats`` is a number or named size, or a number for each element of the axis.
     """
     value = tensor(x).flatten() if axis is None else tensor(x)
     place = manners.axis_of(axis or 0, value.ndim)
@@ -61,13 +64,13 @@ def repeat(x: Value, repeats: int | Sequence[int], axis: int | None = None) -> T
     return Tensor(reshape(copies, (*before, extent * counts[0], *after)))
 
 
-def _positions(x: Tensor, axis: int, counts: Sequence[int]) -> Array:
+def _positions(x: Tensor, axis: int, counts: Sequence[Size]) -> Array:
     if len(counts) != x.shape[axis]:
         raise UserError(
             "GC0101", f"repeat: {len(counts)} counts for axis {axis} of {x.node.type}",
             fix="give one count for each element of the axis, or a single one",
         )  # fmt: skip
-    return np.repeat(np.arange(len(counts)), np.asarray(counts, np.int64))
+    return np.repeat(np.arange(len(counts)), [evaluate(n, {}) for n in counts])
 
 
 @at_user_line
@@ -142,11 +145,13 @@ def meshgrid(*tensors: Value, indexing: Literal["xy", "ij"] = "xy") -> tuple[Ten
     return tuple(map(Tensor, grids))
 
 
-def _several(value: int | Iterable[int]) -> tuple[int, ...]:
+def _several(value: Size | Iterable[Size]) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, Iterable) else (value,)
 
 
-def _count(name: str, value: int) -> int:
+def _count(name: str, value: Size) -> Size:
+    if isinstance(value, Dim):
+        return value
     count = operator.index(value)
     if count < 0:
         raise UserError("GC0104", f"{name}: {count} copies", fix="use a count of at least 0")

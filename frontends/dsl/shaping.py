@@ -13,6 +13,7 @@ from typing import Any, Literal
 from graphc.dims import Size
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
+from graphc.frontends.dsl.autocast import factors
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import tensordot_nodes
 from graphc.frontends.dsl.tensor import Tensor, Value, apply, matmul, tensor
@@ -120,7 +121,7 @@ def stack(tensors: Sequence[Value], axis: int = 0) -> Tensor:
 
 
 @at_user_line
-def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+def split(x: Value, parts: int | Sequence[Size], axis: int = 0) -> tuple[Tensor, ...]:
     """``x`` cut along ``axis`` into equal ``parts``, or before each position of a sequence."""
     value = tensor(x)
     place = manners.axis_of(axis, value.ndim)
@@ -130,14 +131,15 @@ def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> tuple[Tensor, 
     return tuple(value[(*front, slice(a, b))] for a, b in pairwise(cuts))
 
 
-def _equal_cuts(parts: int, size: Size) -> tuple[int, ...]:
-    if not isinstance(size, int) or parts < 1 or size % parts:
+def _equal_cuts(parts: int, size: Size) -> tuple[Size, ...]:
+    share = manners.quotient(size, parts) if parts > 0 else None
+    if share is None:
         raise UserError(
             "GC0101",
             f"split: an axis of size {size} has no {parts} equal parts",
             fix="choose a divisor of the size, or pass the positions to cut at",
         )
-    return tuple(range(0, size + 1, size // parts)) if size else (0,) * (parts + 1)
+    return tuple(share * k for k in range(parts + 1))
 
 
 def _promoted(name: str, tensors: Sequence[Value]) -> tuple[Any, ...]:
@@ -193,7 +195,7 @@ def take_along_axis(x: Value, indices: Value, axis: int = -1) -> Tensor:
 @at_user_line
 def einsum(equation: str, *tensors: Value) -> Tensor:
     """Einstein's summation, e.g. ``einsum("bij,bjk->bik", a, b)``; dtypes promote."""
-    return Tensor(einsum_nodes(equation, *_promoted("einsum", tensors)))
+    return Tensor(einsum_nodes(equation, *factors(*_promoted("einsum", tensors))))
 
 
 @at_user_line

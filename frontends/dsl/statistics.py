@@ -95,10 +95,10 @@ def _or_nan(found: Tensor, x: Value, axis: Axis, keepdims: bool) -> Tensor:
 
 def _moment(x: Value, axis: Axis, keepdims: bool, correction: int) -> Tensor:
     """The sum of what is not nan, over how many there are less ``correction``; by way of float32
-    for halves, which cannot count far.
+    for narrow floats, which cannot count far.
     """
     value = tensor(x)
-    wide = value.astype("float32") if value.dtype == "float16" else value
+    wide = value.astype(value.dtype.computing)
     count = (~isnan(wide)).astype(wide.dtype).sum(axis, keepdims=keepdims) - correction
     some = count > 0
     mean = nansum(wide, axis, keepdims=keepdims) / where(some, count, 1)

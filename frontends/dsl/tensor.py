@@ -14,6 +14,7 @@ from graphc.arith import Arithmetic
 from graphc.dims import Size, product
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
+from graphc.frontends.dsl.autocast import factors
 from graphc.frontends.dsl.indexing import index_node
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import matmul_nodes
@@ -24,7 +25,7 @@ from graphc.ops.leaves import constant
 from graphc.ops.movement import reshape, transpose
 from graphc.ops.reduction import ArgExtreme, expand, fold
 from graphc.site import here
-from graphc.types import BOOL, FLOAT16, FLOAT32, DType, dtype
+from graphc.types import BOOL, DType, dtype
 
 Axis = int | Iterable[int] | None
 Value = Any
@@ -272,8 +273,8 @@ class Tensor(Arithmetic):
         return apply("sqrt", wide).astype(self.dtype)
 
     def _wide(self) -> Tensor:
-        """float16 as float32, as NumPy averages it: its sums and counts end at 65504."""
-        return self.astype(FLOAT32) if self.dtype == FLOAT16 else self
+        """Narrow floats as float32: float16 ends at 65504, and bfloat16 counts to 256."""
+        return self.astype(self.dtype.computing)
 
     def _count(self, axes: tuple[int, ...], correction: int = 0) -> Tensor:
         count = product(self.shape[a] for a in axes) - correction
@@ -335,9 +336,13 @@ def _kept(result: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
 
 
 @at_user_line
-def matmul(a: Value, b: Value) -> Tensor:
+def matmul(a: Value, b: Value, *, dtype: Any = None) -> Tensor:
     """NumPy's ``a @ b``: matrices in the last two axes, broadcast over the others; vectors too.
 
-    Raises `UserError` GC0101 (sizes), GC0102 (dtypes), GC0103 (a 0-d operand).
+    Operands are cast to ``dtype`` if it is given, which the sums and the result have too: integers
+    of 8 bits, say, are multiplied exactly with "int32". Raises `UserError` GC0101 (sizes), GC0102
+    (dtypes), GC0103 (a 0-d operand).
     """
-    return Tensor(matmul_nodes(*manners.promoted(a, b)))
+    if dtype is not None:
+        a, b = tensor(a).astype(dtype), tensor(b).astype(dtype)
+    return Tensor(matmul_nodes(*factors(*manners.promoted(a, b))))

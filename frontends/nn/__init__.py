@@ -3,6 +3,7 @@
 Comes in: sizes and random generators. Goes out: modules that hold parameters and build graphs.
 """
 
+from graphc.frontends.dsl.autocast import autocast
 from graphc.frontends.nn import functional, init, metrics
 from graphc.frontends.nn.activations import (
     CELU,
@@ -37,6 +38,15 @@ from graphc.frontends.nn.attention import (
     MultiheadAttention,
     scaled_dot_product_attention,
 )
+from graphc.frontends.nn.augmentation import (
+    Cutout,
+    GaussianNoise,
+    RandomAffine,
+    RandomCrop,
+    RandomFlip,
+    crop,
+    warp,
+)
 from graphc.frontends.nn.convolution import (
     Conv1d,
     Conv2d,
@@ -45,6 +55,7 @@ from graphc.frontends.nn.convolution import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from graphc.frontends.nn.deformable import deform_conv
 from graphc.frontends.nn.dropout import (
     AlphaDropout,
     Dropout,
@@ -136,7 +147,8 @@ from graphc.frontends.nn.positions import (
     sinusoidal_positions,
 )
 from graphc.frontends.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from graphc.frontends.nn.sampling import affine_grid, grid_sample
+from graphc.frontends.nn.sampling import affine_grid, grid_sample, sample_at
+from graphc.frontends.nn.spectral import spectral_norm
 from graphc.frontends.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -175,6 +187,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "Cutout",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -183,6 +196,7 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "GRUCell",
+    "GaussianNoise",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
@@ -212,6 +226,9 @@ __all__ = [
     "PReLU",
     "RMSNorm",
     "RNNCell",
+    "RandomAffine",
+    "RandomCrop",
+    "RandomFlip",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -237,6 +254,7 @@ __all__ = [
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "affine_grid",
+    "autocast",
     "avg_pool",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -245,8 +263,10 @@ __all__ = [
     "conv",
     "conv_transposed",
     "cosine_embedding",
+    "crop",
     "cross_entropy",
     "ctc",
+    "deform_conv",
     "fold",
     "functional",
     "gaussian_nll",
@@ -271,12 +291,15 @@ __all__ = [
     "pixel_unshuffle",
     "poisson_nll",
     "rotary",
+    "sample_at",
     "scaled_dot_product_attention",
     "seed",
     "sinusoidal_positions",
     "smooth_l1",
     "soft_margin",
+    "spectral_norm",
     "triplet_margin",
     "unfold",
+    "warp",
     "weight_norm",
 ]

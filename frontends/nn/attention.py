@@ -18,6 +18,7 @@ from graphc.frontends.dsl.elementwise import add, logical_and, logical_not, logi
 from graphc.frontends.dsl.leaves import parameter
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.reductions import softmax
+from graphc.frontends.dsl.repetition import repeat
 from graphc.frontends.dsl.shaping import split, swapaxes
 from graphc.frontends.dsl.tensor import Tensor, Value, matmul, tensor
 from graphc.frontends.nn import init
@@ -41,6 +42,7 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     scale: float | None = None,
     dropout: Callable[[Tensor], Tensor] | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """``softmax(query @ key.mT * scale) @ value`` (Vaswani et al. 2017, section 3.2.1).
 
@@ -48,10 +50,27 @@ def scaled_dot_product_attention(
     ``attn_mask`` broadcasts to ``[..., L, S]``: bools that say what may be seen, or floats that are
     added to the scores, -inf for what may not. With ``is_causal`` place i sees no place after i. A
     query that sees nothing gets zeros. ``scale`` is 1/sqrt(d) unless given; ``dropout``, e.g. a
-    `Dropout` layer, acts on the weights. Raises `UserError` GC0101, GC0102, GC0103.
+    `Dropout` layer, acts on the weights. With ``enable_gqa`` the axis before places is one of
+    heads, and each head of keys and values serves several of query (Ainslie et al. 2023, GQA).
+    Raises `UserError` GC0101, GC0102, GC0103, and GC0104 when heads cannot be shared.
     """
-    weights = _weights(tensor(query), tensor(key), attn_mask, is_causal, scale)
-    return matmul(weights if dropout is None else dropout(weights), value)
+    q, k, v = tensor(query), tensor(key), tensor(value)
+    if enable_gqa:
+        k, v = _shared(k, q), _shared(v, q)
+    weights = _weights(q, k, attn_mask, is_causal, scale)
+    return matmul(weights if dropout is None else dropout(weights), v)
+
+
+def _shared(x: Tensor, query: Tensor) -> Tensor:
+    """Keys or values ``[..., heads, S, d]`` with each head as often as queries have it."""
+    if min(x.ndim, query.ndim) < 3:
+        raise UserError("GC0103", f"no heads in {x.node.type}", fix="pass [..., heads, places, d]")
+    heads, wanted = (t.node.type.with_shape(t.shape[-3:-2]).static_shape[0] for t in (x, query))
+    if not heads or wanted % heads:
+        raise UserError(
+            "GC0104", f"{wanted} heads of queries share {heads}", fix="use a divisor of them"
+        )
+    return repeat(x, wanted // heads, -3)
 
 
 def _weights(
@@ -69,12 +88,12 @@ def _weights(
     seen = []
     if mask is not None:
         given = tensor(mask)
-        seen.append(_allowed(given))
+        seen.append(allowed(given))
         if given.dtype != BOOL:
             scores = scores + where(seen[0], given.astype(scores.dtype), 0)
     if causal:
         seen.append(arange(scores.shape[-2])[:, None] >= arange(scores.shape[-1]))
-    return _softmax_of_seen(scores, reduce(logical_and, seen)) if seen else softmax(scores)
+    return softmax_of_seen(scores, reduce(logical_and, seen)) if seen else softmax(scores)
 
 
 def _root(query: Tensor) -> float:
@@ -87,7 +106,7 @@ def _root(query: Tensor) -> float:
     return float(max(features, 1) ** -0.5)
 
 
-def _allowed(mask: Tensor) -> Tensor:
+def allowed(mask: Tensor) -> Tensor:
     """What a mask of bools or of floats lets be seen."""
     if mask.dtype == BOOL:
         return mask
@@ -101,9 +120,9 @@ def _allowed(mask: Tensor) -> Tensor:
     return mask > NEVER
 
 
-def _softmax_of_seen(scores: Tensor, seen: Tensor) -> Tensor:
+def softmax_of_seen(scores: Tensor, seen: Tensor) -> Tensor:
     """Softmax over what is seen; zeros, and no nan in the gradient, where that is nothing."""
-    lowest = float(np.finfo(scores.dtype.name).min)
+    lowest = float(scores.dtype.limits.min)
     return where(seen, softmax(where(seen, scores, lowest)), 0)
 
 

@@ -7,20 +7,34 @@ file because the checks of channels and the shapes of weights are theirs alone; 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from graphc.errors import UserError
 from graphc.frontends.dsl.leaves import parameter
-from graphc.frontends.dsl.tensor import Tensor, Value
+from graphc.frontends.dsl.padding import Mode, pad
+from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.frontends.nn import functional, init
-from graphc.frontends.nn.functional import Padding, Sizes, several
+from graphc.frontends.nn.functional import Padding, Sizes, pairs, several
 from graphc.frontends.nn.init import Initialiser, Rng
 from graphc.frontends.nn.layers import fan_in_bias
 from graphc.frontends.nn.module import Module
 
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+_BORDERS: dict[str, Mode] = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+"""PyTorch's names for what stands in the padding, and those of `pad`."""
+
 
 class Convolution(Module):
-    """`functional.conv` with weights over ``rank`` spatial axes: `Conv1d`, `Conv2d`, `Conv3d`."""
+    """`functional.conv` with weights over ``rank`` spatial axes: `Conv1d`, `Conv2d`, `Conv3d`.
+
+    In the padding stand zeros, or by ``padding_mode`` the mirror image ("reflect"), the border
+    ("replicate"), or what lies at the other end ("circular").
+    """
 
     rank: ClassVar[int]
 
@@ -34,26 +48,37 @@ class Convolution(Module):
         dilation: Sizes = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
         *,
         rng: Rng = None,
         initialiser: Initialiser = init.fan_in_uniform,
     ) -> None:
         _check_groups(inputs, outputs, groups)
+        if padding_mode not in _BORDERS:
+            raise UserError(
+                "GC0104", f"padding_mode={padding_mode!r}", fix=f"use one of {', '.join(_BORDERS)}"
+            )
         source = init.generator(rng)
         shape = (outputs, inputs // groups, *several(kernel, self.rank))
         self.weight = parameter(initialiser(source, shape), "weight")
         self.bias = fan_in_bias(bias, outputs, init.fans(shape)[0], source)
         self.stride, self.padding = stride, padding
-        self.dilation, self.groups = dilation, groups
+        self.dilation, self.groups, self.padding_mode = dilation, groups, padding_mode
 
     def forward(self, x: Value) -> Tensor:
         """``[n, inputs, *sizes]`` to ``[n, outputs, *sizes]``."""
+        image, padding = tensor(x), self.padding
+        if self.padding_mode != "zeros" and image.ndim == self.rank + 2:
+            dilation = several(self.dilation, self.rank)
+            around = pairs(padding, self.weight.node.type.static_shape[2:], dilation)
+            image = pad(image, [(0, 0), (0, 0), *around], _BORDERS[self.padding_mode])
+            padding = 0
         return functional.conv(
-            x,
+            image,
             self.weight,
             self.bias,
             stride=self.stride,
-            padding=self.padding,
+            padding=padding,
             dilation=self.dilation,
             groups=self.groups,
         )

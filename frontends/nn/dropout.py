@@ -12,10 +12,9 @@ from typing import ClassVar
 from graphc.dims import Size
 from graphc.errors import UserError
 from graphc.frontends.dsl.manners import at_user_line
-from graphc.frontends.dsl.random import Generator
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.frontends.nn import functional
-from graphc.frontends.nn.init import Rng, generator
+from graphc.frontends.nn.init import Rng, tensor_generator
 from graphc.frontends.nn.layers import Identity
 from graphc.frontends.nn.module import Module
 
@@ -35,8 +34,7 @@ class Dropping(Module):
         if not 0 <= probability < 1:
             raise UserError("GC0104", f"dropout of {probability}", fix="use 0 <= probability < 1")
         self.probability = probability
-        drawn = seed if isinstance(seed, int) else int(generator(seed).integers(2**63))
-        self.random = Generator(drawn)
+        self.random = tensor_generator(seed)
 
     @at_user_line
     def forward(self, x: Value) -> Tensor:

@@ -10,8 +10,9 @@ import operator
 from collections.abc import Sequence
 
 from graphc.errors import UserError
+from graphc.frontends.dsl.autocast import factors
 from graphc.frontends.dsl.elementwise import rsqrt, where
-from graphc.frontends.dsl.manners import at_user_line
+from graphc.frontends.dsl.manners import at_user_line, promoted
 from graphc.frontends.dsl.shaping import tensordot
 from graphc.frontends.dsl.tensor import Axis, Tensor, Value, spread, tensor
 from graphc.ops.convolution import convolution, convolution_transposed
@@ -29,7 +30,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """``x @ weight.T + bias``: x ``[..., in]``, weight ``[out, in]``, bias ``[out]``."""
-    y = tensordot(x, weight, ((-1,), (1,)))
+    y = _along_rows(x, weight)
     return y if bias is None else y + bias
 
 
@@ -37,9 +38,13 @@ def bilinear(x1: Value, x2: Value, weight: Value, bias: Value | None = None) -> 
     """``x1 @ weight[k] @ x2 + bias[k]`` for every k: ``[..., in1]`` and ``[..., in2]`` to
     ``[..., out]``, weight ``[out, in1, in2]``, bias ``[out]``.
     """
-    rows = tensordot(x1, weight, ((-1,), (1,)))
-    y = (rows * tensor(x2)[..., None, :]).sum(-1)
+    y = (_along_rows(x1, weight) * tensor(x2)[..., None, :]).sum(-1)
     return y if bias is None else y + bias
+
+
+def _along_rows(x: Value, weight: Value) -> Tensor:
+    left, right = factors(*promoted(x, weight))
+    return tensordot(Tensor(left), Tensor(right), ((-1,), (1,)))
 
 
 @at_user_line
@@ -59,7 +64,7 @@ def conv(
     ``[n, out, *((size + 2*padding - dilation*(kernel-1) - 1) // stride + 1)]``. "same" padding
     keeps the sizes of x at stride 1. Raises `UserError` GC0101, GC0102, GC0103.
     """
-    image, filters = tensor(x).node, tensor(weight).node
+    image, filters = factors(tensor(x).node, tensor(weight).node)
     rank = _spatial_rank(x, weight)
     dilations = several(dilation, rank)
     around = pairs(padding, filters.type.static_shape[2:], dilations)
@@ -74,16 +79,17 @@ def conv_transposed(
     bias: Value | None = None,
     *,
     stride: Sizes = 1,
-    padding: Sizes = 0,
+    padding: Padding = 0,
     output_padding: Sizes = 0,
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> Tensor:
     """The adjoint of `conv`: x ``[n, in, *sizes]``, weight ``[in, out/groups, *kernel]``.
 
-    Sizes grow to ``(size-1)*stride - 2*padding + dilation*(kernel-1) + 1 + output_padding``.
+    Sizes grow to ``(size-1)*stride - 2*padding + dilation*(kernel-1) + 1 + output_padding``;
+    padding of less than 0 adds what the bias alone makes.
     """
-    image, filters = tensor(x).node, tensor(weight).node
+    image, filters = factors(tensor(x).node, tensor(weight).node)
     rank = _spatial_rank(x, weight)
     dilations, strides = several(dilation, rank), several(stride, rank)
     around = pairs(padding, filters.type.static_shape[2:], dilations)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import UserError
+from graphc.frontends.dsl.random import Generator
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Source = np.random.Generator
@@ -33,6 +34,11 @@ def generator(rng: Rng) -> Source:
     if rng is None:
         return _default["rng"]
     return np.random.default_rng(rng) if isinstance(rng, int) else rng
+
+
+def tensor_generator(seed: Rng) -> Generator:
+    """A source of random tensors for a layer: of its own seed, or of one that is drawn."""
+    return Generator(seed if isinstance(seed, int) else int(generator(seed).integers(2**63)))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

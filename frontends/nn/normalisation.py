@@ -263,7 +263,7 @@ class RMSNorm(LastAxesNorm):
     def forward(self, x: Value) -> Tensor:
         """Same shape. Raises `UserError` GC0101."""
         given = self._checked(x)
-        epsilon = np.finfo(given.dtype.name).eps if self.epsilon is None else self.epsilon
+        epsilon = float(given.dtype.limits.eps) if self.epsilon is None else self.epsilon
         y = functional.rms_normalise(given, self.axes, float(epsilon))
         return y if self.weight is None else y * self.weight
 

@@ -18,7 +18,7 @@ from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.padding import pad
 from graphc.frontends.dsl.shaping import stack
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
-from graphc.frontends.nn.functional import Sizes, several
+from graphc.frontends.nn.functional import Padding, Pairs, Sizes, pairs, several
 from graphc.ops.convolution import window_count
 from graphc.ops.selection import Pad
 
@@ -28,16 +28,16 @@ Axis = tuple[int, int, int]
 
 @at_user_line
 def unfold(
-    x: Value, kernel: Sizes, *, stride: Sizes = 1, padding: Sizes = 0, dilation: Sizes = 1
+    x: Value, kernel: Sizes, *, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1
 ) -> Tensor:
     """All patches of ``kernel`` in x ``[n, channels, *sizes]`` (im2col) as columns
     ``[n, channels * prod(kernel), patches]``; zeros stand in the ``padding``.
     """
     value = tensor(x)
     rank = _spatial("unfold", value)
-    edges = several(padding, rank)
-    value = pad(value, [(0, 0), (0, 0), *((edge, edge) for edge in edges)])
-    for number, axis in enumerate(_axes(rank, kernel, stride, dilation)):
+    axes = _axes(rank, kernel, stride, dilation)
+    value = pad(value, [(0, 0), (0, 0), *_edges(padding, axes)])
+    for number, axis in enumerate(axes):
         value = _cut(value, 2 + 2 * number, axis)
     value = value.transpose((0, 1, *range(2, 2 + 2 * rank, 2), *range(3, 3 + 2 * rank, 2)))
     rows, patches = product(value.shape[1 : 2 + rank]), product(value.shape[2 + rank :])
@@ -51,15 +51,16 @@ def fold(
     kernel: Sizes,
     *,
     stride: Sizes = 1,
-    padding: Sizes = 0,
+    padding: Padding = 0,
     dilation: Sizes = 1,
 ) -> Tensor:
     """The image ``[n, channels, *sizes]`` that is the sum of the patches in the columns of x
     ``[n, channels * prod(kernel), patches]`` (col2im): the adjoint of `unfold`.
     """
     rank = len(sizes)
-    axes, edges = _axes(rank, kernel, stride, dilation), several(padding, rank)
-    extents = [size + 2 * edge for size, edge in zip(sizes, edges, strict=True)]
+    axes = _axes(rank, kernel, stride, dilation)
+    edges = _edges(padding, axes)
+    extents = [size + sum(edge) for size, edge in zip(sizes, edges, strict=True)]
     windows = zip(extents, axes, strict=True)
     points = [evaluate(window_count(extent, *axis), {}) for extent, axis in windows]
     value = _patches(tensor(x), [size for size, _, _ in axes], points)
@@ -67,7 +68,7 @@ def fold(
     value = value.transpose((0, 1, *order))
     for number in reversed(range(rank)):
         value = _added(value, 2 + 2 * number, extents[number], axes[number])
-    inside = (slice(edge, edge + size) for edge, size in zip(edges, sizes, strict=True))
+    inside = (slice(low, low + size) for (low, _), size in zip(edges, sizes, strict=True))
     return value[(slice(None), slice(None), *inside)]
 
 
@@ -120,6 +121,10 @@ def _placed(x: Tensor, place: int, low: int, high: int, interior: int) -> Tensor
 def _axes(rank: int, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[Axis]:
     options = (several(option, rank) for option in (kernel, stride, dilation))
     return [*zip(*options, strict=True)]
+
+
+def _edges(padding: Padding, axes: Sequence[Axis]) -> Pairs:
+    return pairs(padding, [size for size, _, _ in axes], [near for _, _, near in axes])
 
 
 def _spatial(name: str, x: Tensor) -> int:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from graphc.dims import Size
 from graphc.errors import UserError
 from graphc.frontends.dsl.creation import ones
 from graphc.frontends.dsl.elementwise import abs, where
+from graphc.frontends.dsl.leaves import constant
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.shaping import concatenate
 from graphc.frontends.dsl.tensor import Tensor, Value, tensor
@@ -21,6 +24,7 @@ from graphc.frontends.nn.functional import Padding, Sizes, pairs, several
 from graphc.frontends.nn.module import Module
 from graphc.ops.window import Window, Windows
 from graphc.scalars import SCALARS
+from graphc.types import DType
 
 Targets = int | Sequence[int | None] | None
 """The wanted size of every spatial axis; None keeps an axis as it is."""
@@ -67,7 +71,7 @@ def avg_pool(
     counted = around if count_include_pad else ((0, 0),) * over.rank
     if counted == tuple(zip(over.low, over.high, strict=True)):
         return total * (1 / over.count)
-    return total / _counts(total, tensor(x).shape[2:], over, counted)
+    return total / _counts(total.dtype, tensor(x).shape[2:], over, counted)
 
 
 @at_user_line
@@ -94,15 +98,31 @@ def lp_pool(
 
 
 def _counts(
-    like: Tensor, extents: tuple[Size, ...], over: Windows, counted: Sequence[tuple[int, int]]
+    dtype: DType, extents: tuple[Size, ...], over: Windows, counted: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """How many places each window sees inside the axes, widened by the borders that count."""
-    borders = [(a, min(b, high)) for (a, b), high in zip(counted, over.high, strict=True)]
-    wide = [a + extent + b for extent, (a, b) in zip(extents, borders, strict=True)]
-    low = tuple(low - a for low, (a, _) in zip(over.low, borders, strict=True))
-    high = tuple(high - b for high, (_, b) in zip(over.high, borders, strict=True))
-    rest = Windows(over.sizes, over.strides, over.dilations, low, high)
-    return Tensor(Window(SCALARS["add"], rest)(ones(wide, like.dtype).node))
+    """How many places each window sees inside the axes, widened by the borders that count: a
+    product of as many numbers along each axis, which are constants unless its size has a name.
+    """
+    total = constant(1, dtype)
+    for axis, (extent, (before, after)) in enumerate(zip(extents, counted, strict=True)):
+        behind = min(after, over.high[axis])
+        rest = Windows(
+            (over.sizes[axis],),
+            (over.strides[axis],),
+            (over.dilations[axis],),
+            (over.low[axis] - before,),
+            (over.high[axis] - behind,),
+        )
+        total = total[..., None] * _line(before + extent + behind, rest, dtype)
+    return total
+
+
+def _line(extent: Size, over: Windows, dtype: DType) -> Tensor:
+    """How many elements of an axis of ``extent`` each window sees."""
+    seen = Window(SCALARS["add"], over)
+    if isinstance(extent, int):
+        return constant(seen.eval(np.ones(extent)), dtype)
+    return Tensor(seen(ones((extent,), dtype).node))
 
 
 def windows(

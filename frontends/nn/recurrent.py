@@ -1,9 +1,10 @@
-"""Recurrent layers: plain (Elman), GRU and LSTM; stacked, in both directions, unrolled over time.
+"""Recurrent layers: plain (Elman), GRU and LSTM; stacked, in both directions.
 
 Comes in: a sequence. Goes out: the hidden state at every step. A separate file because a recurrent
-layer is a loop in Python over steps of the graph: every step can be seen in the drawing. A kind of
-recurrence is two functions; cells and layers are made of them. Parameters have PyTorch's names,
-shapes and order of gates.
+layer is a loop: over steps that are written out in the graph while they are few, so that every step
+can be seen in the drawing and is optimised for itself; else a `scan`, compiled in the same time for
+any number of steps. A kind of recurrence is two functions; cells and layers are made of them.
+Parameters have PyTorch's names, shapes and order of gates.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from graphc.dims import Size
 from graphc.errors import UserError
+from graphc.frontends.dsl.control import scan
 from graphc.frontends.dsl.creation import zeros
 from graphc.frontends.dsl.elementwise import relu, sigmoid, tanh
 from graphc.frontends.dsl.leaves import parameter
@@ -25,6 +28,7 @@ from graphc.frontends.nn.functional import linear
 from graphc.frontends.nn.init import Rng, Source
 from graphc.frontends.nn.module import Module
 from graphc.site import scope
+from graphc.types import DType
 
 State = tuple[Tensor, Tensor]
 """Hidden state and memory (h, c) of an LSTM; the other kinds have h alone."""
@@ -32,11 +36,15 @@ Memory = tuple[Tensor, ...]
 """What a step hands to the next, h first."""
 
 
+UNROLL = 64
+"""Steps that are written out: an LSTM of so many, with gradients, takes two seconds to compile."""
+
+
 # The recurrences ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Weights:
-    """Of one layer in one direction: ``ih [gates*hidden, inputs]``, ``hh [gates*hidden, hidden]``,
-    and two biases ``[gates*hidden]`` or None.
+    """Of one layer in one direction: ``ih [gates*hidden, inputs]``, ``hh [hidden, gates*hidden]``,
+    transposed so that every step reads it row by row, and two biases ``[gates*hidden]`` or None.
     """
 
     ih: Tensor
@@ -45,8 +53,8 @@ class Weights:
     bias_hh: Tensor | None
 
     def beside(self, state: Memory | None) -> Tensor | None:
-        """``h @ hh.T``; None for the zeros that a sequence starts with."""
-        return None if state is None else linear(state[0], self.hh)
+        """``h @ hh``; None for the zeros that a sequence starts with."""
+        return None if state is None else state[0] @ self.hh
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,9 @@ def _gru_step(weights: Weights, projected: Tensor, state: Memory | None) -> Memo
 
 
 def _past(weights: Weights, state: Memory | None) -> Tensor | None:
-    """``h @ hh.T + bias_hh``; the bias alone, or None, for the zeros of the start."""
-    return weights.bias_hh if state is None else linear(state[0], weights.hh, weights.bias_hh)
+    """``h @ hh + bias_hh``; the bias alone, or None, for the zeros of the start."""
+    before, bias = weights.beside(state), weights.bias_hh
+    return bias if before is None else before if bias is None else before + bias
 
 
 _ELMAN = {"tanh": _elman(tanh), "relu": _elman(relu)}
@@ -128,7 +137,8 @@ class Recurrent(Module):
             setattr(self, name + suffix, value)
 
     def _weights(self, suffix: str) -> Weights:
-        return Weights(*(getattr(self, name + suffix) for name in _NAMES))
+        ih, hh, bias_ih, bias_hh = (getattr(self, name + suffix) for name in _NAMES)
+        return Weights(ih, swapaxes(hh, 0, 1), bias_ih, bias_hh)
 
     def _opened(self, state: Any) -> Memory | None:
         """A state as the caller has it: (h, c), or h itself. Raises `UserError` GC0104."""
@@ -142,9 +152,9 @@ class Recurrent(Module):
             )
         return memory
 
-    def _zeros(self, x: Tensor) -> Memory:
-        """The memory before the first of inputs like ``x [..., inputs]``."""
-        return (zeros((*x.shape[:-1], self.hidden), x.dtype),) * self.recurrence.memories
+    def _zeros(self, shape: Sequence[Size], dtype: DType) -> Memory:
+        """The memory before the first inputs ``[..., inputs]``."""
+        return (zeros((*shape[:-1], self.hidden), dtype),) * self.recurrence.memories
 
 
 def _closed(memory: Memory) -> Any:
@@ -167,7 +177,7 @@ class Cell(Recurrent):
         """x ``[n, inputs]`` and a state ``[n, hidden]``, zeros for None, to the next state."""
         weights = self._weights("")
         given = tensor(x)
-        memory = self._zeros(given) if state is None else self._opened(state)
+        memory = self._zeros(given.shape, given.dtype) if state is None else self._opened(state)
         projected = self.recurrence.project(weights, given)
         return _closed(self.recurrence.step(weights, projected, memory))
 
@@ -214,13 +224,17 @@ class GRUCell(Cell):
 
 # All steps ----------------------------------------------------------------------------------------
 class Layers(Recurrent):
-    """A recurrence unrolled over ``[time, n, inputs]``, in ``layers`` on top of each other.
+    """A recurrence over ``[time, n, inputs]``, in ``layers`` on top of each other.
 
     With ``batch_first`` sequences are ``[n, time, ...]``. ``bidirectional`` layers run over the
     sequence backward too, with other weights, and join both hidden states (Schuster and Paliwal
     1997). In training ``dropout`` acts between layers. Parameters are those of the cell with the
-    layer behind the name, as in ``weight_ih_l0`` and ``weight_ih_l0_reverse``. The number of steps
-    is fixed in the graph.
+    layer behind the name, as in ``weight_ih_l0`` and ``weight_ih_l0_reverse``.
+
+    At most ``unroll`` steps are written out in the graph; more, or a number that has a name, are a
+    `gc.scan`. Both have the same values, up to rounding. Steps that are written out run faster, by
+    a fifth when they are small, and take as long to compile as there are many; a scan takes less
+    memory, as its backward pass computes all but products again.
     """
 
     def __init__(
@@ -233,10 +247,12 @@ class Layers(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        unroll: int = UNROLL,
         rng: Rng = None,
     ) -> None:
         source = init.generator(rng)
         self.inputs, self.hidden, self.batch_first = inputs, hidden, batch_first
+        self.unroll = unroll
         directions = ("", "_reverse") if bidirectional else ("",)
         self.suffixes = [[f"_l{k}{way}" for way in directions] for k in range(layers)]
         for k, suffixes in enumerate(self.suffixes):
@@ -259,21 +275,28 @@ class Layers(Recurrent):
             outputs = []
             for suffix in suffixes:
                 with scope(suffix[1:]):
-                    output, end = self._unrolled(sequence, suffix, next(starts))
+                    output, end = self._run(sequence, suffix, next(starts))
                 outputs.append(output)
                 last.append(_closed(end))
             sequence = concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
         return (swapaxes(sequence, 0, 1) if self.batch_first else sequence), last
 
-    def _unrolled(
-        self, sequence: Tensor, suffix: str, start: Memory | None
-    ) -> tuple[Tensor, Memory]:
+    def _run(self, sequence: Tensor, suffix: str, start: Memory | None) -> tuple[Tensor, Memory]:
         """Every hidden state of a sequence ``[time, n, features]``, and the last memory."""
-        weights = self._weights(suffix)
+        weights, steps = self._weights(suffix), sequence.shape[0]
         projected = self.recurrence.project(weights, sequence)
-        if start is None and len(sequence) == 1:  # weights that nothing uses have no gradient
-            start = self._zeros(sequence[0])
-        order = range(len(sequence))[:: -1 if suffix.endswith("_reverse") else 1]
+        backward = suffix.endswith("_reverse")
+        few = isinstance(steps, int) and 0 < steps <= self.unroll
+        if start is None and (not few or steps == 1):  # unused weights would have no gradient
+            start = self._zeros(sequence.shape[1:], sequence.dtype)
+        if few:
+            return self._unrolled(weights, projected, start, backward=backward)
+        return self._scanned(weights, projected, start or (), backward=backward)
+
+    def _unrolled(
+        self, weights: Weights, projected: Tensor, start: Memory | None, *, backward: bool
+    ) -> tuple[Tensor, Memory]:
+        order = range(len(projected))[:: -1 if backward else 1]
         states: list[Memory] = []
         for time in order:
             with scope(f"step{time}"):
@@ -282,22 +305,23 @@ class Layers(Recurrent):
         by_time = states[:: order.step]
         return stack([state[0] for state in by_time]), states[-1]
 
+    def _scanned(
+        self, weights: Weights, projected: Tensor, start: Memory, *, backward: bool
+    ) -> tuple[Tensor, Memory]:
+        def step(memory: Memory, row: Tensor) -> tuple[Memory, Tensor]:
+            new = self.recurrence.step(weights, row, memory)
+            return new, new[0]
+
+        last, states = scan(step, start, projected, reverse=backward)
+        return states, last
+
     def _sequence(self, x: Value) -> Tensor:
         """``x`` with the steps first."""
         given, name = tensor(x), type(self).__name__
         if given.ndim != 3:
             axes = "[batch, time, features]" if self.batch_first else "[time, batch, features]"
             raise UserError("GC0103", f"{name} of {given.node.type}", fix=f"pass {axes}")
-        sequence = swapaxes(given, 0, 1) if self.batch_first else given
-        steps = sequence.shape[0]
-        if not isinstance(steps, int) or steps < 1:
-            raise UserError(
-                "GC0104",
-                f"{name} over {steps} steps",
-                why="the steps are written out in the graph, so their number must be known",
-                fix="declare the axis of time with a number of at least 1",
-            )
-        return sequence
+        return swapaxes(given, 0, 1) if self.batch_first else given
 
     def _starts(self, state: Sequence[Any] | None) -> list[Memory | None]:
         wanted = sum(map(len, self.suffixes))
@@ -325,10 +349,12 @@ class RNN(Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        unroll: int = UNROLL,
         rng: Rng = None,
     ) -> None:
         self.recurrence = _elman_of(nonlinearity)
-        super().__init__(inputs, hidden, layers, bias, batch_first, dropout, bidirectional, rng=rng)
+        options = (layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(inputs, hidden, *options, unroll=unroll, rng=rng)
 
 
 class LSTM(Layers):

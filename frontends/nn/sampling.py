@@ -28,6 +28,10 @@ from graphc.frontends.dsl.tensor import Tensor, Value, tensor
 from graphc.graph import Array
 from graphc.types import INT64
 
+Mode = Literal["nearest", "linear", "cubic"]
+"""How values between elements are made."""
+Outside = Literal["zeros", "border", "reflection"]
+"""What lies beyond an image."""
 CUBIC = -0.75
 """The coefficient of cubic interpolation."""
 
@@ -109,8 +113,8 @@ def grid_sample(
     x: Value,
     grid: Value,
     *,
-    mode: Literal["nearest", "linear", "cubic"] = "linear",
-    padding: Literal["zeros", "border", "reflection"] = "zeros",
+    mode: Mode = "linear",
+    padding: Outside = "zeros",
     align_corners: bool = False,
 ) -> Tensor:
     """``[n, c, *places]``: x ``[n, c, *sizes]`` at grid ``[n, *places, rank]``, whose last axis
@@ -122,21 +126,53 @@ def grid_sample(
     `UserError` GC0101, GC0102, GC0103, GC0104, GC0305 (named sizes).
     """
     image, places = tensor(x), tensor(grid)
-    _check(image, places, mode, padding)
-    lines = [_Line(n, padding, align_corners) for n in image.node.type.static_shape[2:]]
+    _check(image, places)
+    lines = _lines(image, mode, padding, align_corners)
     coordinates = [places[..., k] for k in reversed(range(len(lines)))]
-    taps = [_TAPS[mode](line.place(c), line) for c, line in zip(coordinates, lines, strict=True)]
-    terms = [_term(image, lines, choice) for choice in product(*taps)]
-    return reduce(operator.add, terms).astype(image.dtype)
+    indices = [line.place(c) for c, line in zip(coordinates, lines, strict=True)]
+    return _sampled(image, indices, lines, mode)
 
 
-def _check(x: Tensor, grid: Tensor, mode: str, padding: str) -> None:
+@at_user_line
+def sample_at(
+    x: Value,
+    places: Sequence[Value],
+    *,
+    mode: Mode = "linear",
+    padding: Outside = "zeros",
+) -> Tensor:
+    """`grid_sample` at indices that may lie between elements: ``[n, *places]`` per spatial axis.
+
+    Raises `UserError` GC0102, GC0103, GC0104, GC0305 (named sizes).
+    """
+    image, indices = tensor(x), [tensor(place) for place in places]
+    if image.ndim < 3 or len(indices) != image.ndim - 2:
+        raise UserError("GC0103", f"{image.node.type} at {len(indices)} coordinates")
+    return _sampled(image, indices, _lines(image, mode, padding, True), mode)
+
+
+def _lines(x: Tensor, mode: str, padding: str, align_corners: bool) -> list[_Line]:
+    """The spatial axes."""
     if mode not in _TAPS or padding not in ("zeros", "border", "reflection"):
         raise UserError(
             "GC0104",
             f"grid_sample: mode {mode!r}, padding {padding!r}",
             fix="modes are nearest, linear, cubic; paddings zeros, border, reflection",
         )
+    if 0 in x.shape[2:]:
+        raise UserError("GC0104", f"grid_sample of {x.node.type}", why="it has no elements")
+    extents = x.node.type.with_shape(x.shape[2:]).static_shape
+    return [_Line(n, padding, align_corners) for n in extents]
+
+
+def _sampled(x: Tensor, indices: Sequence[Tensor], lines: Sequence[_Line], mode: str) -> Tensor:
+    """The interpolation at ``indices``, one tensor for each of the ``lines``."""
+    taps = [_TAPS[mode](place, line) for place, line in zip(indices, lines, strict=True)]
+    terms = [_term(x, lines, choice) for choice in product(*taps)]
+    return reduce(operator.add, terms).astype(x.dtype)
+
+
+def _check(x: Tensor, grid: Tensor) -> None:
     if x.ndim < 3 or grid.ndim != x.ndim or grid.shape[-1] != x.ndim - 2:
         raise UserError(
             "GC0103",
@@ -147,8 +183,6 @@ def _check(x: Tensor, grid: Tensor, mode: str, padding: str) -> None:
         raise UserError("GC0101", f"{x.shape[0]} images and {grid.shape[0]} grids")
     if not (x.dtype.is_float and grid.dtype.is_float):
         raise UserError("GC0102", f"grid_sample of {x.dtype.name} at {grid.dtype.name}")
-    if 0 in x.shape[2:]:
-        raise UserError("GC0104", f"grid_sample of {x.node.type}", why="it has no elements")
 
 
 def _term(x: Tensor, lines: Sequence[_Line], taps: tuple[_Tap, ...]) -> Tensor:

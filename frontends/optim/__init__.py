@@ -17,6 +17,7 @@ from graphc.frontends.optim.clipping import (
 )
 from graphc.frontends.optim.descent import SAGA, SGD, Lion
 from graphc.frontends.optim.optimiser import Groups, Optimiser, PerParameter
+from graphc.frontends.optim.scaling import LossScaler
 
 __all__ = [
     "LAMB",
@@ -31,6 +32,7 @@ __all__ = [
     "ExponentialAverage",
     "Groups",
     "Lion",
+    "LossScaler",
     "NAdam",
     "Optimiser",
     "PerParameter",

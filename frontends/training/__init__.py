@@ -8,12 +8,15 @@ from graphc.frontends.training.callbacks import (
     TensorBoardLog,
     Watch,
 )
-from graphc.frontends.training.checkpoint import load, read_arrays, save
+from graphc.frontends.training.checkpoint import load, save
 from graphc.frontends.training.fit import History, evaluate, fit, validation
+from graphc.frontends.training.loader import DataLoader
+from graphc.frontends.training.reading import read_arrays
 
 __all__ = [
     "CSVLog",
     "Checkpoint",
+    "DataLoader",
     "EarlyStopping",
     "History",
     "ReduceOnPlateau",

@@ -224,7 +224,10 @@ class Scalars(Protocol):
 
 
 class TensorBoardLog:
-    """Hands the metrics of every epoch to a ``writer``, e.g. ``tensorboardX.SummaryWriter()``."""
+    """Hands the metrics of every epoch to a ``writer``, e.g. ``tensorboardX.SummaryWriter()``.
+
+    That one comes with ``pip install 'graphc[tensorboard]'``.
+    """
 
     def __init__(self, writer: Scalars) -> None:
         self.writer = writer

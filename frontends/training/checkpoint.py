@@ -9,22 +9,18 @@ and holds numbers only. A path that ends with ``.safetensors`` has that format, 
 
 from __future__ import annotations
 
-import lzma
-import os
-import secrets
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from graphc.errors import UserError
+from graphc.files import replacing
 from graphc.frontends.dsl.state import read_state, write_state
 from graphc.frontends.dsl.tensor import Tensor
 from graphc.frontends.training import safetensors
+from graphc.frontends.training.reading import read_arrays
 from graphc.frontends.training.sources import Source
 
 
@@ -35,11 +31,6 @@ class Stateful(Protocol):
 
 
 Part = Stateful | np.random.Generator
-BROKEN = (
-    *(OSError, EOFError, ValueError, AttributeError, KeyError, OverflowError, MemoryError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-)
-"""What NumPy, zipfile and the readers here raise about a file that is not what it claims to be."""
 
 
 def save(path: str | Path, **parts: Part) -> None:
@@ -49,19 +40,11 @@ def save(path: str | Path, **parts: Part) -> None:
     """
     arrays = read_state(_parameters(_stateful(parts)))
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as file:  # not mkstemp, whose files only their owner may read
-            if _is_safetensors(target):
-                safetensors.write(file, arrays)
-            else:
-                np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(target) as file:
+        if target.suffix == ".safetensors":
+            safetensors.write(file, arrays)
+        else:
+            np.savez(file, **arrays)
 
 
 def load(path: str | Path, **parts: Part) -> None:
@@ -75,34 +58,6 @@ def load(path: str | Path, **parts: Part) -> None:
     for owner in owners.values():
         if isinstance(owner, Source):
             owner.restore()
-
-
-def read_arrays(path: str | Path) -> dict[str, Any]:
-    """The arrays in a ``.safetensors`` or ``.npz`` file by name, e.g. for `Module.load_state_dict`.
-
-    bfloat16 becomes float32, which holds it exactly. Raises `UserError` GC0501.
-    """
-    place = Path(path)
-    try:
-        return safetensors.read(place) if _is_safetensors(place) else _read_npz(place)
-    except BROKEN as error:
-        raise UserError(
-            "GC0501",
-            f"{path} cannot be read: {error}",
-            why="a checkpoint is a .safetensors or .npz file of plain arrays, written by save",
-            fix="check the path; if the file was cut short, use an older one",
-        ) from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    return path.suffix == ".safetensors"
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    if path.exists() and not zipfile.is_zipfile(path):
-        raise zipfile.BadZipFile("it is no .npz file, or not all of one")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
 
 
 def _stateful(parts: Mapping[str, Part]) -> dict[str, Stateful]:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Batch = Any
 Metrics = dict[str, float]
 Data = Iterable[Batch] | Callable[[], Iterable[Batch]]
-"""Batches: a list, or a function that gives the batches of the next epoch (shuffled anew)."""
+"""Batches: a list or a `DataLoader`, or a function that gives the batches of the next epoch."""
 Callback = Callable[[int, Metrics], bool | None]
 """Called with the number of the epoch, from 1, and its metrics; True ends the training."""
 

@@ -9,7 +9,6 @@ endian), the header (JSON: dtype, shape and place of each array), then the numbe
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from graphc.frontends.training.stored import Array, is_sizes, numbers
 
 NAMES = {
     "bool": "BOOL",
@@ -31,13 +30,12 @@ NAMES = {
     "uint64": "U64",
     "int64": "I64",
     "float16": "F16",
+    "bfloat16": "BF16",
     "float32": "F32",
     "float64": "F64",
 }
-"""NumPy's names of dtypes and the format's."""
-STORED = {short: np.dtype(name).newbyteorder("<") for name, short in NAMES.items()}
-STORED["BF16"] = np.dtype("<u2")
-"""How the numbers lie in the file; bfloat16, which NumPy lacks, is the upper half of a float32."""
+"""graphc's names of dtypes and the format's."""
+KNOWN = {short: name for name, short in NAMES.items()}
 LONGEST_HEADER = 100_000_000
 ALIGNMENT = 8
 
@@ -67,8 +65,16 @@ def write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
         file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins with these bytes, at least 9, can have the format.
+
+    The length of the header may look like the beginning of other formats: it comes first.
+    """
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
+
+
 def read(path: Path) -> dict[str, Array]:
-    """The arrays in the file at ``path``, bfloat16 as float32.
+    """The arrays in the file at ``path``.
 
     Raises OSError for a file that cannot be opened, ValueError for one that breaks the format.
     """
@@ -117,26 +123,18 @@ def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _entry(name: str, claim: Any) -> _Entry:
     if not isinstance(claim, dict) or set(claim) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"its header does not describe {name!r}")
-    shape, offsets = claim["shape"], claim["data_offsets"]
-    if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:
+    shape, offsets, dtype = claim["shape"], claim["data_offsets"], claim["dtype"]
+    if not is_sizes(shape) or not is_sizes(offsets) or len(offsets) != 2:
         raise ValueError(f"{name!r} has no proper shape or place")
-    if not isinstance(claim["dtype"], str) or claim["dtype"] not in STORED:
-        raise ValueError(f"{name!r} has the unknown dtype {claim['dtype']!r}")
-    entry = _Entry(name, claim["dtype"], tuple(shape), offsets[0], offsets[1])
-    if math.prod(entry.shape) * STORED[entry.dtype].itemsize != entry.stop - entry.start:
-        raise ValueError(f"{name!r} has another size than its shape says")
-    return entry
-
-
-def _sizes(value: Any) -> bool:
-    """Whether it is a list of whole numbers from 0 on."""
-    return isinstance(value, list) and all(type(n) is int and 0 <= n < 2**63 for n in value)
+    if not isinstance(dtype, str) or dtype not in KNOWN:
+        raise ValueError(f"{name!r} has a dtype that is unknown or no name")
+    return _Entry(name, KNOWN[dtype], tuple(shape), offsets[0], offsets[1])
 
 
 def _check_no_gaps(entries: Sequence[_Entry], size: int) -> None:
     place = 0
     for entry in sorted(entries, key=lambda e: (e.start, e.stop)):
-        if entry.start != place:
+        if entry.start != place or entry.stop < place:
             raise ValueError(f"{entry.name!r} does not begin where the array before it ends")
         place = entry.stop
     if place != size:
@@ -144,10 +142,7 @@ def _check_no_gaps(entries: Sequence[_Entry], size: int) -> None:
 
 
 def _array(entry: _Entry, data: Array) -> Array:
-    raw = data[entry.start : entry.stop]
-    if entry.dtype == "BOOL" and raw.size and raw.max() > 1:
-        raise ValueError(f"{entry.name!r} has bools that are neither 0 nor 1")
-    numbers: Array = raw.view(STORED[entry.dtype]).reshape(entry.shape)
-    if entry.dtype == "BF16":
-        return (numbers.astype(np.uint32) << 16).view(np.float32)
-    return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+    try:
+        return numbers(data[entry.start : entry.stop], entry.dtype, entry.shape)
+    except ValueError as error:
+        raise ValueError(f"{entry.name!r}: {error}") from error

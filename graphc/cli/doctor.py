@@ -24,7 +24,7 @@ from graphc.frontends.dsl.function import graph_of
 from graphc.runner import BACKENDS, load_backend
 from graphc.show.engine import find_engine
 
-PACKAGES = ("graphc", "numpy", "llvmlite", "networkx", "graphviz", "rich")
+PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "networkx", "graphviz", "rich", "onnx")
 NEEDED = ("numpy", "llvm")
 """The backends that must run on every machine."""
 

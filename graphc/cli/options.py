@@ -7,11 +7,14 @@ Comes in: a parser, or text a user typed. Goes out: checked values. A separate s
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from graphc.cli.screen import Screen
-from graphc.cli.target import Target, find_target
+from graphc.cli.target import TYPE, Target, find_target
+from graphc.compile import learned
 from graphc.errors import UserError
+from graphc.frontends.training.reading import read_array
+from graphc.graph import Array
 from graphc.runner import BACKENDS
 
 SIZE = 8
@@ -19,14 +22,17 @@ SIZE = 8
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
-    """Declare ``FILE.py:NAME`` and the types of a function's arguments."""
-    parser.add_argument("target", metavar="FILE.py:NAME", help="tensors, or what returns them")
+    """Declare ``FILE.py:NAME`` or ``MODEL.onnx``, and what is known of its inputs."""
+    parser.add_argument(
+        "target", metavar="TARGET", help="FILE.py:NAME of tensors or what returns them; MODEL.onnx"
+    )
     parser.add_argument(
         "--input",
         action="append",
         default=[],
-        metavar="NAME=TYPE",
-        help="the type of a function's argument, e.g. x=f32[batch,784]",
+        metavar="[NAME=]WHAT",
+        help="the type of a function's argument, e.g. x=f32[batch,784], or the value of an input: "
+        "x=FILE.npy, or FILE.npy for the first, the second, ...",
     )
 
 
@@ -47,13 +53,38 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def target_of(options: argparse.Namespace) -> Target:
-    """The target that the user named. Raises `UserError` GC0503."""
-    return find_target(options.target, pairs(options.input))
+    """The target that the user named. Raises `UserError` GC0503, GC0501 and what `find_target`
+    does.
+    """
+    types: dict[str, str] = {}
+    files: dict[str | int, Array] = {}
+    for key, text in _keyed(options.input):
+        if text.endswith(".npy"):
+            files[key] = read_array(text)
+        elif isinstance(key, str) and TYPE.fullmatch(text):
+            types[key] = text
+        else:
+            raise UserError(
+                "GC0503",
+                f"{text!r} is neither a type nor a file of an array",
+                fix="write e.g. --input x=f32[batch,784] or --input x=FILE.npy",
+            )
+    return find_target(options.target, types, files)
+
+
+def _keyed(texts: Iterable[str]) -> Iterator[tuple[str | int, str]]:
+    """Texts with their names, or, where these are left out, with their places."""
+    place = 0
+    for text in texts:
+        name, equals, value = text.partition("=")
+        yield (name, value) if equals else (place, text)
+        place += not equals
 
 
 def sizes_of(options: argparse.Namespace, target: Target, screen: Screen) -> dict[str, int]:
     """A number for every named size; those that nobody chose are said aloud."""
-    given = {name: _number(name, text) for name, text in pairs(options.size).items()}
+    given = numbers(options.size)
+    given |= {name: n for name, n in _known(target).items() if name not in given}
     unknown = [name for name in given if name not in target.symbols]
     if unknown:
         known = ", ".join(target.symbols) or "none"
@@ -62,6 +93,17 @@ def sizes_of(options: argparse.Namespace, target: Target, screen: Screen) -> dic
     if assumed:
         screen.note(f"with {', '.join(f'{name}={SIZE}' for name in assumed)} (choose with --size)")
     return {**dict.fromkeys(assumed, SIZE), **given}
+
+
+def numbers(texts: Iterable[str]) -> dict[str, int]:
+    """``NAME=NUMBER`` texts as a dict. Raises `UserError` GC0503."""
+    return {name: _number(name, text) for name, text in pairs(texts).items()}
+
+
+def _known(target: Target) -> dict[str, int]:
+    """The sizes that the shapes of given inputs tell."""
+    given = [(x.shape, target.arrays.get(x.name)) for x in target.graph.inputs]
+    return learned([(shape, array.shape) for shape, array in given if array is not None])
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``graphc run FILE.py:NAME``: compile a graph and call it once.
+"""``graphc run FILE.py:NAME`` or ``MODEL.onnx``: compile a graph and call it once.
 
 Comes in: a target, a backend, sizes, perhaps ``.npy`` files for inputs. Goes out: each output with
 its type and first values, and the times; arrays in a ``.npz`` file on request. Inputs without a
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.cli.options import add_backend, add_sizes, add_target, pairs, sizes_of, target_of
+from graphc.cli.options import add_backend, add_sizes, add_target, sizes_of, target_of
 from graphc.cli.screen import Screen, duration
 from graphc.compile import Executable
 from graphc.errors import UserError
@@ -30,13 +30,6 @@ def add(commands: Any) -> None:
     add_sizes(parser)
     add_backend(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
-    parser.add_argument(
-        "--array",
-        action="append",
-        default=[],
-        metavar="NAME=FILE.npy",
-        help="the value of an input (default: random)",
-    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="keep the results")
     parser.add_argument("--full", action="store_true", help="print whole arrays")
     parser.set_defaults(command=run)
@@ -49,11 +42,11 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     start = time.perf_counter()
     step = Executable(target.graph, options.backend, sizes=sizes)
     compiled = time.perf_counter()
-    arrays = inputs_for(target.graph, sizes, options.seed, read_arrays(pairs(options.array)))
+    arrays = inputs_for(target.graph, sizes, options.seed, target.arrays)
     called = time.perf_counter()
     outputs = step(*arrays)
     done = time.perf_counter()
-    names = output_names(target.graph, target.name)
+    names = target.results or output_names(target.graph, target.name)
     for name, node, array in zip(names, target.graph.outputs, outputs, strict=True):
         screen.say(f"{name}: {node.type.substitute(sizes)}")
         screen.say(_shown(array, options.full))
@@ -73,30 +66,14 @@ def output_names(graph: Graph, target: str) -> list[str]:
     return [f"{n}_{k}" if names.count(n) > 1 else n for k, n in enumerate(names)]
 
 
-def read_arrays(files: Mapping[str, str]) -> dict[str, Array]:
-    """The arrays in ``.npy`` files, by input name. Raises `UserError` GC0501."""
-    found = {}
-    for name, path in files.items():
-        try:
-            found[name] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError("GC0501", f"{path} cannot be read: {error}") from error
-    return found
-
-
 def inputs_for(
     graph: Graph, sizes: Mapping[str, int], seed: int, given: Mapping[str, Array] | None = None
 ) -> list[Array]:
-    """An array for every input of ``graph``, random unless ``given``. Raises GC0302."""
-    given = given or {}
-    names = [x.name for x in graph.inputs]
-    unknown = [name for name in given if name not in names]
-    if unknown:
-        known = ", ".join(names) or "none"
-        raise UserError("GC0302", f"there is no input {unknown[0]!r}", fix=f"inputs: {known}")
+    """An array for every input of ``graph``, random unless ``given``."""
     rng = np.random.default_rng(seed)
     arrays = [random_array(x.type.substitute(sizes), rng) for x in graph.inputs]
-    return [given.get(name, array) for name, array in zip(names, arrays, strict=True)]
+    pairs = zip(graph.inputs, arrays, strict=True)
+    return [(given or {}).get(x.name, array) for x, array in pairs]
 
 
 def random_array(type_: TensorType, rng: np.random.Generator) -> Array:

@@ -1,8 +1,9 @@
-"""From ``FILE.py:NAME`` to a graph.
+"""From ``FILE.py:NAME`` or ``MODEL.onnx`` to a graph.
 
 Comes in: the name of something in a user's file: a tensor, a nest of tensors, a compiled function,
-or a Python function that returns tensors. Goes out: a `Target`. A separate step because every
-command of the command line begins with it, and it alone runs the user's code.
+or a Python function that returns tensors; or the file of a whole model. Goes out: a `Target`. A
+separate step because every command of the command line begins with it, and it alone runs the user's
+code.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphc.cli.model import SUFFIX, Model
 from graphc.compile import Executable
 from graphc.dims import Dim
 from graphc.errors import UserError
 from graphc.frontends import dsl
-from graphc.frontends.dsl.function import graph_of
+from graphc.frontends.dsl.function import graph_of, inputs_of
 from graphc.frontends.dsl.structure import flatten
 from graphc.frontends.dsl.tensor import Tensor
-from graphc.graph import Graph, Node, toposort
+from graphc.graph import Array, Graph, Node
 from graphc.types import DTYPES
 
 TYPE = re.compile(r"(\w+)\[(.*)\]")
@@ -34,10 +36,16 @@ TYPE = re.compile(r"(\w+)\[(.*)\]")
 
 @dataclass(frozen=True)
 class Target:
-    """What a command works on: the graph called ``name``."""
+    """What a command works on: the graph called ``name``.
+
+    ``results`` names its outputs where a file does so; ``arrays`` are values of inputs that are
+    known already.
+    """
 
     name: str
     graph: Graph
+    results: tuple[str, ...] = ()
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def symbols(self) -> list[str]:
@@ -64,20 +72,54 @@ class Target:
 
 
 def _unfound(what: str, fix: str) -> UserError:
-    why = "a target is FILE.py:NAME, and NAME stands for tensors or a function that returns them"
+    why = "a target is MODEL.onnx, or FILE.py:NAME for tensors or a function that returns them"
     return UserError("GC0503", what, why=why, fix=fix)
 
 
-def find_target(spec: str, declared: Mapping[str, str] | None = None) -> Target:
+def find_target(
+    spec: str,
+    declared: Mapping[str, str] | None = None,
+    arrays: Mapping[str | int, Array] | None = None,
+) -> Target:
     """The target that ``spec`` names. The user's file is imported, so its code runs.
 
     ``declared`` gives types to the arguments of a function, e.g. ``{"x": "f32[batch,784]"}``; an
-    annotation of this form does so too. Raises `UserError` GC0503.
+    annotation of this form does so too. ``arrays`` are values of inputs, by name or by place.
+    Raises `UserError` GC0503, GC0302 (an input that is not there), and of models what `read_model`
+    does.
     """
+    if spec.endswith(SUFFIX):
+        return _model(Path(spec), declared or {}, arrays or {})
     file, colon, name = spec.rpartition(":")
     if not colon or not file or not name:
         raise _unfound(f"{spec!r} names no target", "write e.g. graphc show model.py:loss")
-    return Target(name, _graph_of(_attribute(_module(Path(file)), name), name, declared or {}))
+    graph = _graph_of(_attribute(_module(Path(file)), name), name, declared or {})
+    return Target(name, graph, arrays=_by_name([x.name for x in graph.inputs], arrays or {}))
+
+
+def _by_name(names: Sequence[str], arrays: Mapping[str | int, Array]) -> dict[str, Array]:
+    """The arrays by the names of inputs, of which there are these."""
+    known: dict[str | int, str] = {**dict(enumerate(names)), **{name: name for name in names}}
+    unknown = [key for key in arrays if key not in known]
+    if unknown:
+        wanted = repr(unknown[0]) if isinstance(unknown[0], str) else f"number {unknown[0] + 1}"
+        listed = ", ".join(names) or "none"
+        raise UserError("GC0302", f"there is no input {wanted}", fix=f"inputs: {listed}")
+    return {known[key]: array for key, array in arrays.items()}
+
+
+# A model's file -----------------------------------------------------------------------------------
+def _model(path: Path, declared: Mapping[str, str], arrays: Mapping[str | int, Array]) -> Target:
+    if declared:
+        raise _unfound(f"{path} declares the types of its inputs itself", "leave out --input")
+    if not path.is_file():
+        raise _unfound(f"there is no file {path}", "check the path")
+    model = Model(path)
+    given = _by_name(model.names, arrays)
+    inputs, results = model.tensors(given)
+    graph = graph_of(list(inputs.values()), results.values(), {})
+    rest = {x.name: given[name] for name, x in inputs.items() if name in given}
+    return Target(path.stem, graph, tuple(results), rest)
 
 
 # The user's file ----------------------------------------------------------------------------------
@@ -137,14 +179,7 @@ def _graph_of(value: Any, name: str, declared: Mapping[str, str]) -> Graph:
     if not tensors or len(tensors) < len(leaves):
         kind = type(value).__name__
         raise _unfound(f"{name} is a {kind}, not tensors", "name a tensor that was computed")
-    return graph_of(_inputs(tensors), tensors, {})
-
-
-def _inputs(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """The inputs below ``outputs`` in the order in which they were made."""
-    nodes = [n for n in toposort(y.node for y in outputs) if n.op.kind == "leaf"]
-    inputs = [n for n in nodes if n.op.storage is None and n.op.label]
-    return [Tensor(n) for n in sorted(inputs, key=lambda n: getattr(n.op, "serial", 0))]
+    return graph_of(inputs_of(tensors), tensors, {})
 
 
 def _arguments(

@@ -25,7 +25,7 @@ from graphc.kernels.candidates import memory_candidates
 from graphc.kernels.kernel import Refusal
 from graphc.kernels.place import Places, places
 from graphc.kernels.trace import Tracer, flatten, iterators, loads, unflatten
-from graphc.types import FLOAT16, INT64
+from graphc.types import INT64
 
 MEMBERS = 256
 """Nodes in one kernel at most: bounds compile time, which grows with the square. What lives too
@@ -329,7 +329,7 @@ class _Fuser:
 
     def across(self, node: Node, group: Group) -> int | str:
         """The stage of a reduction over the outer indices: a gradient summed over all rows."""
-        if node.dtype == FLOAT16 or group.inner_size * node.dtype.bytes > ROW:
+        if node.dtype.is_narrow or group.inner_size * node.dtype.bytes > ROW:
             return f"{group.inner_size} sums of {node.dtype} are too many to keep in a cache"
         stage = self.first_stage(reduction_body(self.tracer, node, group), group)
         return stage if isinstance(stage, str) else stage + stage % 2

@@ -22,7 +22,6 @@ from graphc.expr import (
     Reduce,
     Sharing,
     Substitution,
-    cast,
     walk,
 )
 from graphc.graph import Graph, Node
@@ -30,13 +29,15 @@ from graphc.kernels.divide import without_divisions
 from graphc.kernels.fuse import Fusion, Group, fuse, reduction_body
 from graphc.kernels.kernel import Call, Kernel, Program, Stage, Store
 from graphc.kernels.memory import plan
+from graphc.kernels.order import saving_order
 from graphc.kernels.place import relocated
 from graphc.kernels.trace import iterators, loads
 from graphc.kernels.update import update_in_place
 from graphc.ops.copy import Copy
+from graphc.ops.elementwise import cast_to
 from graphc.scalars import SCALARS, identity_of
 from graphc.site import serving
-from graphc.types import FLOAT16, FLOAT32, TensorType
+from graphc.types import TensorType
 
 REPEAT = 6
 """A value this cheap is computed again by a later stage instead of being kept."""
@@ -44,13 +45,17 @@ STACK = 256 << 10
 """Bytes that the rows of one kernel take at most: they lie on the stack of each thread."""
 
 
-def lower(graph: Graph) -> Program:
-    """The program of ``graph``. Sizes must be static (`graph.specialise`)."""
-    graph = with_memory_for_roots(graph)
+def lower(graph: Graph, *, saving: bool = False) -> Program:
+    """The program of ``graph``, its kernels in the order of the graph or one that is ``saving``
+    memory. Sizes must be static (`graph.specialise`).
+    """
+    graph = with_memory_for_roots(with_wide_sums(graph))
     fusion = fuse(graph)
     definitions = {g: _definitions(fusion, g) for g in fusion.groups}
     reads = {g: _reads(fusion, g, definitions[g]) for g in fusion.groups}
     stored = _stored(graph, fusion, reads)
+    if saving:
+        fusion = saving_order(graph, fusion, reads, stored)
     homes, copies = update_in_place(graph, fusion, reads)
     kernels = [k for g in fusion.groups for k in _kernels(fusion, g, definitions[g], stored, homes)]
     buffers = fusion.tracer.buffers
@@ -68,6 +73,30 @@ def lower(graph: Graph) -> Program:
         {b: n for n, b in buffers.items()},
         {part: place.whole for part, place in fusion.places.of.items()},
     )
+
+
+def with_wide_sums(graph: Graph) -> Graph:
+    """Scatters of narrow floats in float32: what is added up in memory is rounded once."""
+    if not any(_adds_narrow(node) for node in graph.nodes):
+        return graph
+
+    def widened(nodes: Iterable[Node]) -> dict[Node, Node]:
+        new: dict[Node, Node] = {}
+        for node in nodes:
+            inputs = tuple(new[x] for x in node.inputs)
+            if _adds_narrow(node):
+                with serving(node):
+                    wide = (cast_to(x, x.dtype.computing) for x in inputs)
+                    new[node] = cast_to(node.op(*wide), node.dtype)
+            else:
+                new[node] = node if inputs == node.inputs else replace(node, inputs=inputs)
+        return new
+
+    return graph.map(widened)
+
+
+def _adds_narrow(node: Node) -> bool:
+    return node.op.kind == "scatter" and node.dtype.is_narrow
 
 
 def with_memory_for_roots(graph: Graph) -> Graph:
@@ -225,7 +254,7 @@ class _Writer:
     def start(self, node: Node) -> Kernel:
         """What a reduction over the outer indices begins with."""
         index = iterators(node.type.static_shape)
-        value = Lit(identity_of(SCALARS[node.op.combine], node.dtype), node.dtype)
+        value = Lit(identity_of(SCALARS[node.op.combine], node.dtype), node.dtype.computing)
         stage = Stage((), (Store(self.memory(node), index, value),))
         return Kernel(_iters(index), (stage,), (node,))
 
@@ -239,8 +268,8 @@ class _Writer:
             return
         if node.op.kind == "reduce":
             row = self.row(node)
-            self.put(stage, Store(row, (), cast(value, row.type.dtype), node.op.combine))
-            stage, value = stage + 1, self.total(node)
+            self.put(stage, Store(row, (), value, node.op.combine))
+            stage, value = stage + 1, Load(row, ())
         if node in self.stored:
             self.put(stage, Store(self.memory(node), self.group.index_of(node), value))
 
@@ -257,14 +286,8 @@ class _Writer:
         if node not in self.rows:
             group = self.group
             shape = () if group.is_outer(node) else tuple(group.shape[a] for a in group.inner)
-            narrow = node.op.kind == "reduce" and node.dtype == FLOAT16
-            dtype = FLOAT32 if narrow else node.dtype  # sums of halves need more bits
-            self.rows[node] = Buffer(TensorType(dtype, shape), "row")
+            self.rows[node] = Buffer(TensorType(node.dtype.computing, shape), "row")
         return self.rows[node]
-
-    def total(self, node: Node) -> Expr:
-        """What a reduction left in its row."""
-        return cast(Load(self.row(node), ()), node.dtype)
 
     def resolve(self, expr: Expr, stage: int) -> Expr:
         """``expr`` with its loads of other members replaced by what they are at this stage, and
@@ -286,7 +309,7 @@ class _Writer:
 
     def member(self, node: Node, load: Load, stage: int) -> Expr:
         if node.op.kind == "reduce":
-            return self.total(node)
+            return Load(self.row(node), ())
         value = self.final[node]
         if self.group.stages[node] == stage:
             return value
@@ -342,7 +365,7 @@ class _Writer:
         return found
 
     def scatter(self) -> list[Kernel]:
-        """First a copy of the base, then the additions, one point of the updates after another."""
+        """First a copy of the base, then the updates, one point after another."""
         (node,) = self.group.stages
         memory = self.memory(node)
         index = iterators(node.type.static_shape)
@@ -351,7 +374,7 @@ class _Writer:
         place = iterators(node.inputs[-1].type.static_shape)
         target, value = self.fusion.tracer.scatter(node, place)
         where = tuple(self.resolve(i, 0) for i in target)
-        store = Store(memory, where, self.resolve(value, 0), "add")
+        store = Store(memory, where, self.resolve(value, 0), node.op.combine)
         return [first, Kernel(_iters(place), (Stage((), (store,)),), (node,))]
 
 

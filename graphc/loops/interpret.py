@@ -34,6 +34,7 @@ from graphc.loops.ir import (
     When,
 )
 from graphc.scalars import SCALARS
+from graphc.types import DType
 
 Memory = MutableMapping[Buffer, Any]
 
@@ -82,8 +83,9 @@ def _put(
     place = _place(buffer, index, memory, values)
     new = evaluate(value, memory, values)
     if combine:
-        new = _call(combine, [memory[buffer][place], new], value)
-    memory[buffer][place] = new
+        old = _converted(memory[buffer][place], value.dtype)
+        new = _call(combine, [old, new], value)
+    memory[buffer][place] = _converted(new, buffer.type.dtype)
 
 
 def _place(
@@ -115,7 +117,8 @@ def evaluate(expr: Expr, memory: Memory, values: Mapping[Expr, Any]) -> Any:
             total = sum(c * int(evaluate(a, memory, values)) for a, c in terms)
             return expr.dtype.numpy.type(constant + total)
         case Load(buffer, index):
-            return memory[buffer][_place(buffer, index, memory, values)]
+            place = _place(buffer, index, memory, values)
+            return _converted(memory[buffer][place], expr.dtype)
         case Select(condition, chosen, other):
             taken = chosen if evaluate(condition, memory, values) else other
             return evaluate(taken, memory, values)
@@ -125,6 +128,12 @@ def evaluate(expr: Expr, memory: Memory, values: Mapping[Expr, Any]) -> Any:
         case Apply(function, args, _):
             return _call(function, [evaluate(a, memory, values) for a in args], expr)
     raise CompilerBug(f"loops cannot evaluate {type(expr).__name__}")
+
+
+def _converted(x: Any, to: DType) -> Any:
+    """A NumPy scalar in another dtype."""
+    target = to.numpy
+    return target.type(x.astype(target) if hasattr(x, "astype") else x)
 
 
 def _checked(index: Any, extent: int, owner: object) -> Any:
@@ -139,5 +148,5 @@ def _call(function: str, args: list[Any], like: Expr) -> Any:
     if function == "bitcast":
         return args[0].view(target)
     if function == "cast":
-        return target.type(args[0].astype(target) if hasattr(args[0], "astype") else args[0])
+        return _converted(args[0], like.dtype)
     return target.type(SCALARS[function].numpy(*args))

@@ -45,7 +45,8 @@ class Accumulate:
 @dataclass(frozen=True)
 class Put:
     """``buffer[index] = value``; with ``combine``, ``buffer[index] = combine(buffer[index],
-    value)``. A ``streamed`` store may go round the caches: nothing reads it soon.
+    value)``; a narrow float is rounded to what the buffer stores. A ``streamed`` store may go round
+    the caches: nothing reads it soon.
     """
 
     buffer: Buffer

@@ -14,9 +14,9 @@ import numpy as np
 
 from graphc.dims import product
 from graphc.errors import UserError
-from graphc.expr import Apply, Expr, Iter, Reduce, cast
+from graphc.expr import Apply, Expr, Iter, Reduce
 from graphc.graph import Array, Node, Op, Read
-from graphc.types import FLOAT16, FLOAT32, TensorType
+from graphc.types import TensorType
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Labels = tuple[int, ...]
@@ -28,7 +28,7 @@ class Contract(Op):
 
     Labels are small ints, one per axis. A label of ``out`` is in ``left`` or ``right``; a label
     missing from ``out`` is in both and summed over; no label is repeated within a tensor. Both
-    operands have one number dtype; float16 is accumulated in float32.
+    operands have one number dtype.
     """
 
     kind: ClassVar[str] = "contract"
@@ -86,9 +86,8 @@ class Contract(Op):
         return a.with_shape(sizes[label] for label in self.out)
 
     def eval(self, a: Array, b: Array) -> Array:
-        wide = (a.astype(np.float32), b.astype(np.float32)) if a.dtype == np.float16 else (a, b)
         with np.errstate(all="ignore"):
-            return _matmul_of(self, *wide).astype(a.dtype, copy=False)
+            return _matmul_of(self, a, b)
 
     def grad(self, g: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
         return (
@@ -115,10 +114,9 @@ class Contract(Op):
 
 
 def sum_of_products(iters: tuple[Iter, ...], left: Expr, right: Expr) -> Expr:
-    """The sum of ``left * right``; float16 is multiplied and accumulated in float32."""
-    wide = FLOAT32 if left.dtype == FLOAT16 else left.dtype
-    body = Apply("multiply", (cast(left, wide), cast(right, wide)), wide)
-    return cast(Reduce("add", iters, body) if iters else body, left.dtype)
+    """The sum of ``left * right``."""
+    body = Apply("multiply", (left, right), left.dtype)
+    return Reduce("add", iters, body) if iters else body
 
 
 def _check_ranks(op: Contract, a: TensorType, b: TensorType) -> None:

@@ -38,7 +38,7 @@ class Convolve(Op):
     """``y[n,g,o,*p] = sum over c, k of x[n,g,c,*(p*stride + k*dilation)] * w[g,o,c,*k]``.
 
     x is [N,G,C,*S], w is [G,O,C,*K], y is [N,G,O,*P] with P = (S - dilation*(K-1) - 1)//stride + 1:
-    only whole windows count. float16 is accumulated in float32.
+    only whole windows count.
     """
 
     kind: ClassVar[str] = "contract"
@@ -68,9 +68,8 @@ class Convolve(Op):
         )
 
     def eval(self, x: Array, w: Array) -> Array:
-        wide = (x.astype(np.float32), w.astype(np.float32)) if x.dtype == np.float16 else (x, w)
         with np.errstate(all="ignore"):
-            return _by_matmul(self, *wide).astype(x.dtype, copy=False)
+            return _by_matmul(self, x, w)
 
     def grad(self, g: Node, y: Node, x: Node, w: Node) -> tuple[Node | None, ...]:
         return _data_gradient(self, g, x, w), _weight_gradient(self, g, x, w)
@@ -102,7 +101,7 @@ def window_count(extent: Size, size: Size, stride: int, dilation: int) -> Size:
     room = extent - (size - 1) * dilation - 1
     if stride < 1 or dilation < 1:
         raise UserError("GC0104", f"stride {stride} and dilation {dilation} must be at least 1")
-    if size == 0 or (isinstance(room, int) and room < 0):
+    if (isinstance(size, int) and size < 1) or (isinstance(room, int) and room < 0):
         raise UserError(
             "GC0101",
             f"a window of {size} (dilation {dilation}) does not fit into an axis of {extent}",

@@ -9,7 +9,7 @@ not be computed early.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -70,13 +70,19 @@ class OwnGradient(Op):
     """The values of the first operand, from which no cotangent flows back to how it was computed:
     by ``rule`` it flows to the other operands.
 
-    The rule uses no other nodes than those it is given, so that the graph can be rebuilt. It means
-    nothing any more once derivatives have been taken, so it makes no difference between two ops.
+    The rule uses no other nodes than those it is given, so that the graph can be rebuilt; one that
+    ``walks`` follows the first operand down to the others, and so means the same for stacks. It
+    means nothing any more once derivatives have been taken, so it makes no difference between two
+    ops.
     """
 
     kind: ClassVar[str] = "free"
     title: str = field(repr=False)
     rule: GradientRule = field(repr=False, compare=False)
+    walks: bool = field(default=False, repr=False, compare=False)
+
+    stacked: ClassVar[Callable[[GradientRule], GradientRule] | None] = None
+    """A rule for stacks, made of one for an element; `graphc.batch` provides it."""
 
     @property
     def name(self) -> str:
@@ -90,6 +96,11 @@ class OwnGradient(Op):
 
     def grad(self, g: Node, y: Node, value: Node, *xs: Node) -> tuple[Node | None, ...]:
         return (None, *self.rule(g, y, value, *xs))
+
+    def batch(self, value: Node, *xs: Node) -> Node:
+        if self.walks or OwnGradient.stacked is None:
+            return self(value, *xs)
+        return replace(self, rule=OwnGradient.stacked(self.rule))(value, *xs)
 
     def at(self, index: tuple[Expr, ...], value: Read, *xs: Read) -> Expr:
         return value(*index)

@@ -20,7 +20,7 @@ from graphc.graph import Array, Node
 from graphc.ops.elementwise import full_like
 from graphc.ops.indexing import ScatterAddAlongAxis
 from graphc.ops.leaves import Iota
-from graphc.ops.library import LibraryCall, as_library
+from graphc.ops.library import LibraryCall
 from graphc.ops.reduction import where
 from graphc.ops.selection import pad_axis, slice_axis
 from graphc.scalars import (
@@ -76,10 +76,10 @@ class Cumulative(LibraryCall):
         return (x,)
 
     def call(self, x: Array) -> tuple[Array, ...]:  # type: ignore[override]
-        wide = _forward(as_library(x), self.axis, self.reverse)
+        wide = _forward(x, self.axis, self.reverse)
         with np.errstate(all="ignore"):
             found = _UFUNCS[self.ufunc].accumulate(wide, self.axis, wide.dtype)
-            return (_forward(found, self.axis, self.reverse).astype(x.dtype, copy=False),)
+            return (_forward(found, self.axis, self.reverse),)
 
     def identity(self, dtype: DType) -> Scalar:
         """What no elements combine to."""
@@ -90,8 +90,8 @@ class Cumulative(LibraryCall):
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (_GRADIENTS[self.ufunc](self, g, y, x),)
 
-    def batch(self, x: Node) -> Node:
-        return replace(self, axis=self.axis + 1)(x)
+    def joint_batch(self, x: Node) -> tuple[Node, ...]:  # type: ignore[override]
+        return replace(self, axis=self.axis + 1).each(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,22 +112,22 @@ class Recurrence(LibraryCall):
         return (b,)
 
     def call(self, a: Array, b: Array) -> tuple[Array, ...]:  # type: ignore[override]
-        ordered = (_forward(as_library(x), self.axis, self.reverse) for x in (a, b))
+        ordered = (_forward(x, self.axis, self.reverse) for x in (a, b))
         factors, terms = (np.moveaxis(x, self.axis, 0) for x in ordered)
         found = terms.copy()
         with np.errstate(all="ignore"):
             for k in range(1, len(found)):
                 found[k] += factors[k] * found[k - 1]
             y = _forward(np.moveaxis(found, 0, self.axis), self.axis, self.reverse)
-            return (y.astype(b.dtype, copy=False),)
+            return (y,)
 
     def grad(self, g: Node, y: Node, a: Node, b: Node) -> tuple[Node | None, ...]:
         back = replace(self, reverse=not self.reverse)
         slope = back(previous(a, self.axis, reverse=back.reverse), g)
         return slope * previous(y, self.axis, reverse=self.reverse), slope
 
-    def batch(self, a: Node, b: Node) -> Node:
-        return replace(self, axis=self.axis + 1)(a, b)
+    def joint_batch(self, a: Node, b: Node) -> tuple[Node, ...]:  # type: ignore[override]
+        return replace(self, axis=self.axis + 1).each(a, b)
 
 
 def previous(x: Node, axis: int, *, reverse: bool = False, value: Scalar = 0) -> Node:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from string import digits
 
-from graphc.dims import Size, product
+from graphc.dims import Size, evaluate, product
 from graphc.errors import UserError
 from graphc.graph import Node
 from graphc.ops.contraction import Contract
-from graphc.ops.movement import transpose
+from graphc.ops.movement import reshape, transpose
 from graphc.ops.reduction import sum_over
+from graphc.ops.selection import slice_axis
 
 _ELLIPSIS = "..."
 
@@ -31,13 +32,14 @@ class _Term:
 def einsum(equation: str, *operands: Node) -> Node:
     """The sum of products that ``equation`` describes, as NumPy's einsum.
 
-    ``...`` stands for leading axes that the operands share (they are not stretched). Raises
-    `UserError`: GC0104 (not an equation, or a label twice in one operand), GC0302 (number of
-    operands), GC0103 (axes), GC0101 (sizes).
+    ``...`` stands for leading axes that the operands share; they broadcast. A label that stands
+    twice in one operand means its diagonal. Raises `UserError`: GC0104 (not an equation, or a label
+    twice in the result), GC0302 (number of operands), GC0103 (axes), GC0101 (sizes).
     """
     inputs, out = _parsed(equation, operands)
-    terms = [_Term(x, labels) for x, labels in zip(operands, inputs, strict=True)]
+    terms = _thin([_Term(x, labels) for x, labels in zip(operands, inputs, strict=True)])
     _check_sizes(equation, terms)
+    terms = [_diagonal(term) for term in terms]
     while len(terms) > 1:
         i, j = _cheapest_pair(terms, out)
         rest = [term for k, term in enumerate(terms) if k not in (i, j)]
@@ -81,12 +83,12 @@ def _without_ellipses(
 
 
 def _check_labels(equation: str, terms: Sequence[str], out: str) -> None:
-    if any(len(set(labels)) != len(labels) for labels in (*terms, out)):
+    if len(set(out)) != len(out):
         raise UserError(
             "GC0104",
-            f"einsum {equation!r} repeats a label within one tensor",
-            why="diagonals and traces are not contractions",
-            fix="take the diagonal first, or multiply by an identity matrix and sum",
+            f"einsum {equation!r} repeats a label in the result",
+            why="there is no value for what is not on the diagonal",
+            fix="multiply by an identity matrix",
         )
     if unknown := set(out) - set("".join(terms)):
         raise UserError("GC0104", f"einsum {equation!r}: {sorted(unknown)} is in no operand")
@@ -102,6 +104,41 @@ def _check_sizes(equation: str, terms: Sequence[_Term]) -> None:
                     f"einsum {equation!r}: {label!r} is {sizes[label]} and {size}",
                     why="an axis with one label has one size",
                 )
+
+
+def _thin(terms: Sequence[_Term]) -> list[_Term]:
+    """The terms without those axes of ``...`` that have size 1 here and another one elsewhere."""
+    wide = {
+        label
+        for term in terms
+        for label, size in zip(term.labels, term.node.shape, strict=True)
+        if label in digits and size != 1
+    }
+    return [_without_ones(term, wide) for term in terms]
+
+
+def _without_ones(term: _Term, labels: set[str]) -> _Term:
+    kept = [
+        (label, size)
+        for label, size in zip(term.labels, term.node.shape, strict=True)
+        if label not in labels or size != 1
+    ]
+    shape = tuple(size for _, size in kept)
+    return _Term(reshape(term.node, shape), "".join(label for label, _ in kept))
+
+
+def _diagonal(term: _Term) -> _Term:
+    """The term with each label once: every (n + 1)-th element of two axes of size n as one."""
+    while repeated := [x for x in term.labels if term.labels.count(x) > 1]:
+        label = repeated[0]
+        pair = tuple(a for a, x in enumerate(term.labels) if x == label)[:2]
+        rest = tuple(a for a in range(len(term.labels)) if a not in pair)
+        extent = evaluate(term.node.shape[pair[0]], {})
+        turned = transpose(term.node, (*rest, *pair))
+        lined = reshape(turned, (*turned.shape[:-2], extent * extent))
+        chosen = slice_axis(lined, len(rest), 0, extent * extent, extent + 1)
+        term = _Term(chosen, "".join(term.labels[a] for a in rest) + label)
+    return term
 
 
 def _cheapest_pair(terms: Sequence[_Term], out: str) -> tuple[int, int]:

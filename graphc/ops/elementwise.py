@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc.errors import UserError
-from graphc.expr import Apply, Expr, cast
+from graphc.expr import Apply, Expr, cast, stored
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.leaves import constant
 from graphc.ops.movement import broadcast_to
@@ -126,6 +126,7 @@ class Bitcast(Op):
     """The same bits read as another dtype of the same width, e.g. float32 and uint32."""
 
     kind: ClassVar[str] = "pointwise"
+    reads_bits: ClassVar[bool] = True
     dtype: DType
 
     def infer(self, x: TensorType) -> TensorType:
@@ -139,7 +140,8 @@ class Bitcast(Op):
         return x.view(self.dtype.numpy)
 
     def at(self, index: tuple[Expr, ...], x: Read) -> Expr:
-        return Apply("bitcast", (x(*index),), self.dtype)
+        bits = Apply("bitcast", (stored(x(*index), x.type.dtype),), self.dtype)
+        return cast(bits, self.dtype.computing)
 
 
 ELEMENTWISE: dict[str, Elementwise] = {name: Elementwise(f) for name, f in SCALARS.items()}

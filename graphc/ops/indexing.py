@@ -15,11 +15,12 @@ import numpy as np
 
 from graphc.dims import Size, product
 from graphc.errors import UserError
-from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Select, cast
+from graphc.expr import Apply, Bounded, Expr, Iter, Lit, Reduce, Select, cast
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.elementwise import full_like
 from graphc.ops.movement import inverse, reshape, transpose
-from graphc.ops.reduction import broadcast_in, repeated, static, total
+from graphc.ops.reduction import broadcast_in, repeated, static
+from graphc.scalars import SCALARS, identity_of
 from graphc.types import BOOL, INT64, TensorType
 
 Index = tuple[Expr, ...]
@@ -72,6 +73,10 @@ class ScatterAdd(Op):
     def name(self) -> str:
         return "scatter_add"
 
+    @property
+    def combine(self) -> str:
+        return "add"
+
     def infer(self, base: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         _check_updates(self, base, Take(self.axis).infer(base, indices), updates)
         return base
@@ -107,8 +112,8 @@ class ScatterAdd(Op):
         inner = tuple(map(Iter, indices.type.static_shape))
         lead, (own,), tail = _parts(index, self.axis, 1)
         place = _bounded(self, indices(*inner), extent)
-        added = _where_equal(place, own, updates(*lead, *inner, *tail))
-        return _plus(base(*index), total(inner, added))
+        value = updates(*lead, *inner, *tail)
+        return _combined(self.combine, base(*index), inner, _is_there(place, own), value)
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,10 @@ class ScatterAddAlongAxis(Op):
     def name(self) -> str:
         return "scatter_add_along_axis"
 
+    @property
+    def combine(self) -> str:
+        return "add"
+
     def infer(self, base: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         _check_updates(self, base, TakeAlongAxis(self.axis).infer(base, indices), updates)
         return base
@@ -190,7 +199,8 @@ class ScatterAddAlongAxis(Op):
         lead, (own,), tail = _parts(index, self.axis, 1)
         source = (*lead, step, *tail)
         place = _bounded(self, indices(*source), base.type.static_shape[self.axis])
-        return _plus(base(*index), total((step,), _where_equal(place, own, updates(*source))))
+        value = updates(*source)
+        return _combined(self.combine, base(*index), (step,), _is_there(place, own), value)
 
 
 @dataclass(frozen=True)
@@ -272,13 +282,18 @@ def _bounded(op: Op, index: Expr, extent: int) -> Expr:
     return Bounded(place, extent, op)
 
 
-def _where_equal(place: Expr, own: Expr, value: Expr) -> Expr:
-    """``value`` where it goes to this element, else 0."""
-    return Select(Apply("equal", (place, own), BOOL), value, Lit(0, value.dtype))
+def _is_there(place: Expr, own: Expr) -> Expr:
+    return Apply("equal", (place, own), BOOL)
 
 
-def _plus(left: Expr, right: Expr) -> Expr:
-    return Apply("add", (left, right), left.dtype)
+def _combined(
+    function: str, base: Expr, iters: tuple[Iter, ...], chosen: Expr, value: Expr
+) -> Expr:
+    """``base`` with every ``value`` combined in that is ``chosen``."""
+    nothing = Lit(identity_of(SCALARS[function], value.dtype), value.dtype)
+    each = Select(chosen, value, nothing)
+    found = Reduce(function, iters, each) if iters else each
+    return Apply(function, (base, found), base.dtype)
 
 
 def from_front(op: Op, indices: Array, extent: int) -> Array:

@@ -106,7 +106,7 @@ class Constant(Op):
         return np.array(value, self.dtype.numpy)
 
     def at(self, index: tuple[Expr, ...], *xs: Read) -> Expr:
-        return Lit(self.eval().item(), self.dtype)
+        return Lit(self.eval().item(), self.dtype.computing)
 
     def __eq__(self, other: object) -> bool:
         # 0.0 and -0.0 are different constants, and a nan equals itself: compare their text

@@ -10,17 +10,74 @@ computed together, and what nobody reads is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphc.graph import Array, Graph, Node, Op
+from graphc.precision import widened
 from graphc.types import TensorType
 
-Run = Callable[[list[Array]], Sequence[Array]]
-"""Runs a graph on arrays, one for each of its inputs."""
+Places = Sequence[Array | None]
+"""Memory for each result of a call; None for those that nobody reads."""
+
+Fill = Callable[[Sequence[Array], Places], None]
+"""What computes a call: operands, and places to be filled."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """What the steps of a loop read or write: step t the element ``order[t]`` of ``stack``, a dense
+    array [n, ...].
+    """
+
+    stack: Array
+    order: NDArray[np.intp]
+
+    def part(self, first: int, end: int) -> Track:
+        """Those of some of the steps."""
+        return Track(self.stack, self.order[first:end])
+
+    @property
+    def addresses(self) -> NDArray[np.int64]:
+        """Where they begin in memory."""
+        return self.stack.ctypes.data + self.stack.strides[0] * self.order.astype(np.int64)
+
+
+class Run(Protocol):
+    """Runs a graph that a call has as a body."""
+
+    def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The outputs, given an array for each input."""
+        ...
+
+    def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
+        """Run once for each step, with a track for each input and for each output."""
+        ...
+
+
+def loop_in_python(
+    run: Callable[[Sequence[Array]], Sequence[Array]],
+    reads: Sequence[Track],
+    writes: Sequence[Track],
+) -> None:
+    """`Run.loop`, by one call after another."""
+    steps = len(next(iter([*reads, *writes])).order) if reads or writes else 0
+    for t in range(steps):
+        found = run([x.stack[x.order[t], ...] for x in reads])
+        for y, value in zip(writes, found, strict=True):
+            y.stack[y.order[t], ...] = value
+
+
+def put(places: Places, values: Iterable[Array]) -> None:
+    """Write values where they are wanted."""
+    for place, value in zip(places, values, strict=False):
+        if place is not None:
+            with np.errstate(all="ignore"):
+                place[...] = value  # which rounds what is stored in fewer bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +95,23 @@ class LibraryCall(Op):
         """All results, of the types that `results` says."""
         raise NotImplementedError
 
+    def batch(self, *xs: Node) -> Node:
+        return self.joint_batch(*xs)[self.result]
+
+    def joint_batch(self, *xs: Node) -> tuple[Node, ...]:
+        """All results for each element of a new first axis. Raises `UserError` GC0104."""
+        if not self.stackable:
+            raise self.without_batch()
+        return self.each(*xs)
+
     @property
     def bodies(self) -> tuple[Graph, ...]:
         """Graphs that the call runs: the backend compiles them."""
         return ()
 
-    def bound(self, runs: Sequence[Run]) -> Callable[..., tuple[Array, ...]]:
-        """`call`, given what runs each of the ``bodies``."""
-        return self.call
+    def bound(self, runs: Sequence[Run]) -> Fill:
+        """What computes the call, given what runs each of the ``bodies``."""
+        return lambda operands, places: put(places, self.call(*map(widened, operands)))
 
     def joint_grad(
         self, gs: Sequence[Node | None], ys: Sequence[Node], xs: Sequence[Node]
@@ -82,8 +148,3 @@ class LibraryCall(Op):
 
 def _sum(a: Node | None, b: Node | None) -> Node | None:
     return b if a is None else a if b is None else a + b
-
-
-def as_library(x: Array) -> Array:
-    """An array as libraries know it: halves as float32."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x

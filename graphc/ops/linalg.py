@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from graphc.graph import Array, Node
 from graphc.ops.einsum import einsum
 from graphc.ops.elementwise import full_like
 from graphc.ops.leaves import Iota
-from graphc.ops.library import LibraryCall, as_library
+from graphc.ops.library import LibraryCall
 from graphc.ops.movement import transpose
 from graphc.ops.reduction import broadcast_in, where
 from graphc.scalars import equal, less
@@ -33,6 +33,8 @@ Gradients = tuple[Node | None, ...]
 @dataclass(frozen=True, kw_only=True)
 class Inverse(LibraryCall):
     """The inverse of a square matrix. Raises `UserError` GC0308 at run time when there is none."""
+
+    stackable: ClassVar[bool] = True
 
     def results(self, x: TensorType) -> tuple[TensorType, ...]:  # type: ignore[override]
         return (_square(self, x),)
@@ -47,6 +49,8 @@ class Inverse(LibraryCall):
 @dataclass(frozen=True, kw_only=True)
 class Solve(LibraryCall):
     """The x of ``a @ x = b`` for b [..., n, k]. Raises GC0308 at run time for a singular a."""
+
+    stackable: ClassVar[bool] = True
 
     def results(self, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:  # type: ignore[override]
         _square(self, a)
@@ -90,6 +94,8 @@ class Determinant(LibraryCall):
     The gradient of the logarithm needs the inverse, so a singular matrix has none.
     """
 
+    stackable: ClassVar[bool] = True
+
     @property
     def name(self) -> str:
         return "slogdet"
@@ -114,6 +120,8 @@ class Cholesky(LibraryCall):
     Raises `UserError` GC0308 at run time when x is not positive definite.
     """
 
+    stackable: ClassVar[bool] = True
+
     def results(self, x: TensorType) -> tuple[TensorType, ...]:  # type: ignore[override]
         return (_square(self, x),)
 
@@ -135,6 +143,8 @@ class Orthogonal(LibraryCall):
 
     The gradient is defined for m >= n and matrices of full rank.
     """
+
+    stackable: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -172,6 +182,8 @@ class Symmetric(LibraryCall):
     The gradient of V needs distinct eigenvalues.
     """
 
+    stackable: ClassVar[bool] = True
+
     @property
     def name(self) -> str:
         return "eigh"
@@ -198,6 +210,8 @@ class SingularValues(LibraryCall):
 
     The gradients of U and V.T need distinct singular values that are not 0.
     """
+
+    stackable: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -307,7 +321,7 @@ def _lapack(op: LibraryCall, function: Callable[..., Any], *arrays: Array) -> tu
     """What LAPACK computes, in the dtype of the operands; where it cannot, `UserError` GC0308."""
     try:
         with np.errstate(all="ignore"):
-            found = function(*map(as_library, arrays))
+            found = function(*arrays)
     except np.linalg.LinAlgError as error:
         raise UserError(
             "GC0308",

@@ -38,10 +38,12 @@ _WORD = 0xFFFFFFFF
 class RandomBits(Op):
     """One of the four Philox words (``word`` 0..3) for each element of ``shape``: uint32.
 
-    Element e of ``stream`` has the counter (e low, step, stream, e high).
+    Element e of ``stream`` has the counter (e low, step, stream, e high). Of states [..., 4] each
+    draws its own.
     """
 
     kind: ClassVar[str] = "compute"
+    stackable: ClassVar[bool] = True
     shape: tuple[Size, ...]
     stream: int
     word: int
@@ -51,25 +53,27 @@ class RandomBits(Op):
         return "random_bits"
 
     def infer(self, state: TensorType) -> TensorType:
-        if state != TensorType(UINT32, (4,)):
+        if state.dtype != UINT32 or state.shape[-1:] != (4,):
             raise UserError("GC0101", f"the state of a random generator is u32[4], not {state}")
         if not (0 <= self.stream <= _WORD and 0 <= self.word < 4):
             raise UserError("GC0104", f"random bits: stream {self.stream}, word {self.word}")
-        return TensorType(UINT32, self.shape)
+        return TensorType(UINT32, (*state.shape[:-1], *self.shape))
 
     def eval(self, state: Array) -> Array:
         shape = static(self.shape)
         element = np.arange(math.prod(shape), dtype=np.uint64)
-        low_seed, high_seed, step, _ = state.astype(np.uint64)
+        each = np.moveaxis(state.astype(np.uint64)[..., np.newaxis], -2, 0)
+        low_seed, high_seed, step, _ = each
         counter = (element & _WORD, step, np.uint64(self.stream), element >> 32)
         words = philox(counter, (low_seed, high_seed))
-        return np.asarray(words[self.word], np.uint32).reshape(shape)
+        return np.asarray(words[self.word], np.uint32).reshape((*state.shape[:-1], *shape))
 
     def at(self, index: tuple[Expr, ...], state: Read) -> Expr:
         element: Expr = Lit(0, INT64)
-        for i, extent in zip(index, static(self.shape), strict=True):
+        lead = state.type.rank - 1
+        for i, extent in zip(index[lead:], static(self.shape), strict=True):
             element = element * extent + i
-        low_seed, high_seed, step = (state(Lit(k, INT64)) for k in range(3))
+        low_seed, high_seed, step = (state(*index[:lead], Lit(k, INT64)) for k in range(3))
         counter = (cast(element, UINT32), step, Lit(self.stream, UINT32), _high_word(element))
         return _philox_at(counter, (low_seed, high_seed))[self.word]
 
@@ -122,7 +126,8 @@ def _xor(first: Expr, second: Expr, third: Expr) -> Expr:
 def uniform(
     state: Node, shape: Sequence[Size], stream: int, dtype: DType = FLOAT32, *, word: int = 0
 ) -> Node:
-    """Evenly spaced numbers in [0, 1): 24 random bits for float32, 53 for float64, 11 for float16.
+    """Evenly spaced numbers in [0, 1): 24 random bits for float32, 53 for float64,
+    11 for float16, 8 for bfloat16.
 
     ``word`` names the Philox word to use (float64 takes the next one too), so that one stream can
     give independent numbers for one element. Raises `UserError` GC0102 for other dtypes.
@@ -130,8 +135,9 @@ def uniform(
     bits = RandomBits(tuple(shape), stream, word)(state)
     if dtype == FLOAT32:
         return cast_to(bits >> 8, FLOAT32) * 2.0**-24
-    if dtype == FLOAT16:
-        return cast_to(cast_to(bits >> 21, FLOAT32) * 2.0**-11, FLOAT16)
+    if dtype.is_narrow:
+        digits = 11 if dtype == FLOAT16 else 8
+        return cast_to(cast_to(bits >> 32 - digits, FLOAT32) * 2.0**-digits, dtype)
     if dtype != FLOAT64:
         raise UserError("GC0102", f"random numbers of {dtype.name}", fix="use a float dtype")
     more = RandomBits(tuple(shape), stream, word + 1)(state)
@@ -147,10 +153,10 @@ def normal(state: Node, shape: Sequence[Size], stream: int, dtype: DType = FLOAT
     """Standard normal numbers: sqrt(-2 log u) cos(2 pi v) (Box and Muller, 1958).
 
     The radius comes from 32 bits (53 for float64), so float32 reaches 6.7 standard deviations and
-    float64 8.5; float16 is rounded from float32.
+    float64 8.5; float16 and bfloat16 are rounded from float32.
     """
-    if dtype == FLOAT16:
-        return cast_to(normal(state, shape, stream, FLOAT32), FLOAT16)
+    if dtype.is_narrow:
+        return cast_to(normal(state, shape, stream, FLOAT32), dtype)
     if dtype == FLOAT32:
         bits = cast_to(RandomBits(tuple(shape), stream, 0)(state), FLOAT32)
         u, turn = bits * 2.0**-32 + 2.0**-33, uniform(state, shape, stream, FLOAT32, word=1)
@@ -161,8 +167,16 @@ def normal(state: Node, shape: Sequence[Size], stream: int, dtype: DType = FLOAT
     return radius * _cos_turn(turn)
 
 
+def gumbel(state: Node, shape: Sequence[Size], stream: int, dtype: DType = FLOAT32) -> Node:
+    """Standard Gumbel numbers, -log(-log u): the largest of them, each with log p added, is number
+    k with probability p[k] (Gumbel 1954). From 53 bits, so they reach from -3.6 to 36.
+    """
+    u = uniform(state, shape, stream, FLOAT64) + 2.0**-54
+    return cast_to(-_log(-_log(u)), dtype)
+
+
 def _log(u: Node) -> Node:
-    """log u for normal u in (0, 1]: with u = m * 2**e and m near 1, e log 2 + 2 artanh s.
+    """log u for normal u: with u = m * 2**e and m near 1, e log 2 + 2 artanh s.
 
     s = (m - 1)/(m + 1), at most 0.172; the series of artanh ends where it no longer counts.
     """

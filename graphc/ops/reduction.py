@@ -19,7 +19,7 @@ from graphc.expr import Apply, Expr, Iter, Lit, Reduce, cast
 from graphc.graph import Array, Node, Op, Read
 from graphc.ops.leaves import constant
 from graphc.scalars import Scalar
-from graphc.types import BOOL, FLOAT16, FLOAT32, INT64, TensorType
+from graphc.types import BOOL, INT64, TensorType
 
 _NUMPY: dict[str, Callable[..., Array]] = {
     "add": np.add.reduce,
@@ -47,11 +47,8 @@ def inner_index(
 
 
 def total(iters: tuple[Iter, ...], body: Expr) -> Expr:
-    """The sum of ``body``; float16 is accumulated in float32, as everywhere."""
-    if not iters:
-        return body
-    wide = FLOAT32 if body.dtype == FLOAT16 else body.dtype
-    return cast(Reduce("add", iters, cast(body, wide)), body.dtype)
+    """The sum of ``body``; itself when there is nothing to add up over."""
+    return Reduce("add", iters, body) if iters else body
 
 
 def static(shape: tuple[Size, ...]) -> tuple[int, ...]:
@@ -112,7 +109,7 @@ def expand(x: Node, shape: tuple[Size, ...], axes: tuple[int, ...]) -> Node:
 
 @dataclass(frozen=True)
 class Fold(Op):
-    """sum, prod, max, min, any, all over ``axes``; sums of float16 are accumulated in float32.
+    """sum, prod, max, min, any, all over ``axes``.
 
     Gradients: a max or min shares its cotangent evenly among ties; a product multiplies the others,
     so that zeros are right (its second derivative is right only where no element is 0). Empty axes
@@ -154,8 +151,6 @@ class Fold(Op):
         if self.function.name in ("maximum", "minimum") and x.dtype.kind == "f":
             initial["initial"] = self.function.identity
         with np.errstate(all="ignore"):
-            if self.function.name == "add" and x.dtype == np.float16:
-                return np.asarray(x.sum(axis=self.axes)).astype(x.dtype)
             result = _NUMPY[self.function.name](x, axis=self.axes, **initial)
         return np.asarray(result, x.dtype)
 

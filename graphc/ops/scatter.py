@@ -19,44 +19,40 @@ from graphc.graph import Array, Node
 from graphc.ops.elementwise import cast_to
 from graphc.ops.indexing import RavelIndex, ScatterAdd, Take, as_rows, from_front, from_rows
 from graphc.ops.leaves import Iota, constant
-from graphc.ops.library import LibraryCall
 from graphc.ops.movement import reshape
 from graphc.ops.reduction import broadcast_in, repeated, where
 from graphc.scalars import SCALARS, Scalar
-from graphc.types import INT64, TensorType
+from graphc.types import INT64
 
 REDUCTIONS = {"add": "add", "multiply": "multiply", "max": "maximum", "min": "minimum"}
 """How updates meet what is there, beside "set": the scalar function of each name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scatter(LibraryCall):
-    """``base`` with ``updates`` combined in at ``indices`` along ``axis`` by maximum, minimum or
-    multiply; equal indices combine too, and a nan wins.
+class Scatter(ScatterAdd):
+    """`ScatterAdd` by maximum, minimum or multiply; equal indices combine too, and a nan wins.
 
     Gradients as for `Fold`: an extreme shares its cotangent evenly among ties, the base being one
     of them; a product multiplies the others, so that zeros are right.
     """
 
     function: Scalar = field(repr=False)
-    axis: int
 
     @property
     def name(self) -> str:
         return f"scatter_{self.function.name}"
 
-    def results(  # type: ignore[override]
-        self, base: TensorType, indices: TensorType, updates: TensorType
-    ) -> tuple[TensorType, ...]:
-        return (ScatterAdd(self.axis).infer(base, indices, updates),)
+    @property
+    def combine(self) -> str:
+        return self.function.name
 
-    def call(self, base: Array, indices: Array, updates: Array) -> tuple[Array, ...]:  # type: ignore[override]
+    def eval(self, base: Array, indices: Array, updates: Array) -> Array:
         result = base.copy()
         before = (slice(None),) * self.axis
         combine: Any = self.function.numpy
         with np.errstate(all="ignore"):
             combine.at(result, (*before, from_front(self, indices, base.shape[self.axis])), updates)
-        return (result,)
+        return result
 
     def grad(
         self, g: Node, y: Node, base: Node, indices: Node, updates: Node

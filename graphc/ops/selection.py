@@ -177,9 +177,11 @@ class Pad(Op):
         extents = x.type.static_shape
         places = [i - low for i, low in zip(index, static(self.low), strict=True)]
         if self.mode != "constant":
-            return x(*map(_SOURCES[self.mode], places, extents))
+            kept, ends = _SOURCES[self.mode], zip(self.low, self.high, strict=True)
+            axes = zip(places, extents, ends, strict=True)
+            return x(*(i if end == (0, 0) else kept(i, extent) for i, extent, end in axes))
         if 0 in extents:
-            return Lit(self.value, x.type.dtype)
+            return Lit(self.value, x.type.dtype.computing)
         guards: list[Expr] = []
         for place, gap, extent in zip(places, self.interior, extents, strict=True):
             guards += within(place, _spread(extent, gap)) + divisible(place, gap + 1)

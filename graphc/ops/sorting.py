@@ -7,7 +7,8 @@ elements keep their order, nan counts as larger than every number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,6 +36,9 @@ class ArgSort(LibraryCall):
         backwards = np.argsort(np.flip(x, self.axis), self.axis, kind="stable")
         return (np.flip(x.shape[self.axis] - 1 - backwards, self.axis),)
 
+    def joint_batch(self, x: Node) -> tuple[Node, ...]:  # type: ignore[override]
+        return replace(self, axis=self.axis + 1).each(x)
+
     def grad(self, g: Node, y: Node, x: Node) -> tuple[Node | None, ...]:
         return (None,)
 
@@ -45,6 +49,7 @@ class SearchSorted(LibraryCall):
     would be inserted: before equal elements, or after them if ``right``.
     """
 
+    stackable: ClassVar[bool] = True
     right: bool = False
 
     @property

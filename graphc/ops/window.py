@@ -129,8 +129,7 @@ class Window(Op):
     def eval(self, x: Array) -> Array:
         """One axis after another: sums and extremes of boxes are separable."""
         over, points = self.over, static(self.over.points(x.shape))
-        wide = np.float32 if x.dtype == np.float16 else x.dtype
-        y = over.padded(x.astype(wide, copy=False), identity_of(self.function, dtype(x.dtype)))
+        y = over.padded(x, identity_of(self.function, dtype(x.dtype)))
         for axis, (size, s, d) in enumerate(
             zip(over.sizes, over.strides, over.dilations, strict=True), x.ndim - over.rank
         ):
@@ -283,12 +282,11 @@ class WindowSpread(Op):
         return g.with_shape((*lead, *(n for axis in axes for n in (_parts(*axis), axis[1]))))
 
     def eval(self, g: Array, *arg: Array) -> Array:
-        wide = np.float32 if g.dtype == np.float16 else g.dtype
         shape = (*g.shape[: g.ndim - self.over.rank], *static(self.shape))
-        found = self.over.padded(np.zeros(shape, wide), 0)
+        found = self.over.padded(np.zeros(shape, g.dtype), 0)
         for flat, tap in self.over.taps(g.shape):
             found[tap] += np.where(arg[0] == flat, g, np.zeros((), g.dtype)) if arg else g
-        found = self.over.cropped(found).astype(g.dtype, copy=False)
+        found = self.over.cropped(found)
         dealt = self.infer(*(TensorType(dtype(a.dtype), a.shape) for a in (g, *arg))).static_shape
         behind = [
             (0, -n % step) for n, step in zip(static(self.shape), self.over.strides, strict=True)

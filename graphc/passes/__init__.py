@@ -20,6 +20,7 @@ from graphc.passes.simplify import ALGEBRA, simplify
 from graphc.passes.split import SPLITTING, split_reductions
 from graphc.passes.stabilise import stabilise
 from graphc.passes.sums import merge_sums
+from graphc.passes.unread import without_unread
 from graphc.passes.verify import verify
 from graphc.passes.winograd import WINOGRAD, fast_convolutions
 from graphc.rewrite import Ledger, Rule
@@ -30,11 +31,13 @@ class Pass:
     """A named step: ``run`` takes a graph and a ledger (or None) and gives a graph.
 
     ``rules`` are the rewrites that are its own, for listings; a pass may run others beside them.
+    One that ``hoards`` makes a program faster that keeps more values at once.
     """
 
     name: str
     run: Callable[[Graph, Ledger | None], Graph]
     rules: Sequence[Rule] = ()
+    hoards: bool = False
 
 
 PIPELINE: tuple[Pass, ...] = (
@@ -49,7 +52,7 @@ PIPELINE: tuple[Pass, ...] = (
 PREPARATION: tuple[Pass, ...] = (
     Pass("residues", without_inserted_zeros, RESIDUES),
     Pass("winograd", fast_convolutions, WINOGRAD),
-    Pass("sums", merge_sums),
+    Pass("sums", merge_sums, hoards=True),
     Pass("split", split_reductions, SPLITTING),
 )
 """What only pays where code is generated: run on a graph with static sizes, before lowering."""
@@ -75,10 +78,13 @@ def optimise(
     return graph
 
 
-def prepare(graph: Graph, ledger: Ledger | None = None) -> Graph:
-    """The graph after `PREPARATION`: sums may be added up in another order."""
+def prepare(graph: Graph, ledger: Ledger | None = None, *, saving: bool = False) -> Graph:
+    """The graph after `PREPARATION`, or, for one that is ``saving`` memory, after its passes that
+    do not hoard: sums may be added up in another order.
+    """
     for step in PREPARATION:
-        graph = step.run(graph, ledger)
+        if not (saving and step.hoards):
+            graph = step.run(graph, ledger)
     return graph
 
 
@@ -101,4 +107,5 @@ __all__ = [
     "stabilise",
     "verify",
     "without_inserted_zeros",
+    "without_unread",
 ]

@@ -15,6 +15,7 @@ from graphc.graph import Graph, Node
 from graphc.ops.elementwise import Bitcast, Cast, Elementwise
 from graphc.ops.leaves import Constant, Table, constant
 from graphc.ops.movement import broadcast_to
+from graphc.precision import evaluate
 from graphc.rewrite import Head, Ledger, Rule, by_hand, number_of, rewrite
 
 LARGEST = 4096
@@ -29,10 +30,10 @@ _FOLDED_KINDS = ("free", "pointwise", "reduce", "contract")
 )  # fmt: skip
 def _numbers(node: Node) -> Node | None:
     values = [number_of(x) for x in node.inputs]
-    if None in values or "bfloat16" in {x.dtype.name for x in (node, *node.inputs)}:
-        return None  # NumPy has no bfloat16
+    if None in values:
+        return None
     arrays = [np.array(v, x.dtype.numpy) for v, x in zip(values, node.inputs, strict=True)]
-    return broadcast_to(constant(node.op.eval(*arrays).item(), node.dtype), node.shape)
+    return broadcast_to(constant(evaluate(node, arrays).item(), node.dtype), node.shape)
 
 
 @by_hand("number in its dtype", Constant, why="0 and 0.0 of one float dtype are one number")
@@ -51,7 +52,7 @@ def _tables(node: Node) -> Node | None:
     values = [_value(x) for x in node.inputs]
     if any(v is None for v in values):
         return None
-    return Table.of(node.op.eval(*values), node.dtype)()
+    return Table.of(evaluate(node, values), node.dtype)()
 
 
 def _is_small(node: Node, tables: list[Node]) -> bool:
@@ -65,7 +66,7 @@ def _value(x: Node) -> Any:
     if Head.of(x.op) == Head(Table):
         return x.op.eval()
     value = number_of(x)
-    if value is None or x.dtype.name == "bfloat16":
+    if value is None:
         return None
     return np.broadcast_to(np.array(value, x.dtype.numpy), x.type.static_shape)
 

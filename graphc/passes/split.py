@@ -12,12 +12,12 @@ import math
 from typing import Any
 
 from graphc.graph import Graph, Node
+from graphc.ops.contraction import Contract
 from graphc.ops.convolution import Convolve
 from graphc.ops.elementwise import cast_to
 from graphc.ops.movement import reshape, transpose
 from graphc.ops.reduction import Fold, fold
 from graphc.rewrite import Ledger, Rule, by_hand, rewrite
-from graphc.types import FLOAT32
 
 LARGE = 1 << 16
 """Elements from which on a fold is worth splitting."""
@@ -30,8 +30,8 @@ PARTS = (16, 1024)
 
 
 DEEP = 1 << 14
-"""Products per result of a convolution from which on it is worth splitting: eight rows of them
-fill half of a second-level cache."""
+"""Products per result of a convolution from which on it is worth splitting, and twice those of a
+contraction: eight rows of them fill half of a second-level cache."""
 
 
 @by_hand(
@@ -43,7 +43,7 @@ def _split(node: Node) -> Node | None:
     (x,) = node.inputs
     if not _is_long(node, x):
         return None
-    wide = cast_to(x, FLOAT32) if x.dtype.name in ("float16", "bfloat16") else x
+    wide = cast_to(x, x.dtype.computing)
     parted = _parted(wide, op.axes)
     if parted is None:
         return None
@@ -105,7 +105,47 @@ def _split_convolution(node: Node) -> Node | None:
     return fold("add", reshape(sums, (batch, groups, parts, outs, *node.shape[3:])), (2,))
 
 
-SPLITTING: list[Rule] = [_split, _split_convolution]
+@by_hand(
+    "split contraction", Contract,
+    why="parts of a long sum of products can be added up side by side, each near its operands",
+    unsafe="rounding",
+)  # fmt: skip
+def _split_contraction(node: Node) -> Node | None:
+    op: Any = node.op
+    a, b = node.inputs
+    sizes = dict(zip(op.left, a.type.static_shape, strict=True))
+    depth = math.prod(sizes[label] for label in op.summed)
+    if depth <= DEEP // 2 or 0 in node.shape or node.dtype.bits < 32:
+        return None
+    longest = max(op.summed, key=lambda label: sizes[label])
+    parts = _fewest(sizes[longest], depth)
+    if not parts:
+        return None
+    new = max((*op.left, *op.right)) + 1
+    left, right = (_cut(x, labels, longest, parts) for x, labels in ((a, op.left), (b, op.right)))
+    first, second = (_with_part(x, longest, new) for x in (op.left, op.right))
+    return fold("add", Contract(first, second, (new, *op.out))(left, right), (0,))
+
+
+def _fewest(extent: int, depth: int) -> int:
+    """The least number of equal parts that are not too deep; 0 when all are too many."""
+    fitting = (n for n in range(2, extent + 1) if extent % n == 0 and depth // n <= DEEP // 4)
+    parts = next(fitting, 0)
+    return parts if parts and depth // parts >= DEEP // 64 else 0
+
+
+def _cut(x: Node, labels: tuple[int, ...], label: int, parts: int) -> Node:
+    """One axis as two: which part, and where in it."""
+    k, shape = labels.index(label), x.type.static_shape
+    return reshape(x, (*shape[:k], parts, shape[k] // parts, *shape[k + 1 :]))
+
+
+def _with_part(labels: tuple[int, ...], label: int, part: int) -> tuple[int, ...]:
+    k = labels.index(label)
+    return (*labels[:k], part, *labels[k:])
+
+
+SPLITTING: list[Rule] = [_split, _split_convolution, _split_contraction]
 
 
 def split_reductions(graph: Graph, ledger: Ledger | None = None) -> Graph:

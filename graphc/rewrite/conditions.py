@@ -55,7 +55,7 @@ is_signed = fact("is_signed", lambda x: x.dtype.kind != "uint")
 forward = fact("forward", lambda x: x.site.gradient_of is None)
 
 
-_REACH = {"float16": 13, "float32": 125, "float64": 1021}
+_REACH = {"float16": 13, "bfloat16": 125, "float32": 125, "float64": 1021}
 
 
 def power_of_two(c: Variable) -> Condition:

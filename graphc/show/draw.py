@@ -6,8 +6,6 @@ which saves itself as SVG, DOT, PNG, PDF or text. SVG needs nothing but this pac
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +15,7 @@ from typing import Any
 import graphviz
 
 from graphc.errors import UserError
+from graphc.files import replacing
 from graphc.grad import gradients
 from graphc.graph import Graph, Node, brief, describe
 from graphc.show.build import BUDGET, Request, picture
@@ -92,7 +91,9 @@ class Drawing:
         Graphviz program for PNG or PDF, or it failed).
         """
         path = Path(path)
-        _write(path, self._content(path))
+        content = self._content(path)
+        with replacing(path) as file:
+            file.write(content)
         return path
 
     def _content(self, path: Path) -> bytes:
@@ -133,19 +134,6 @@ class Drawing:
         bundle = {"image/svg+xml": self.svg, "text/plain": self.text}
         kept = set(include or bundle) - set(exclude or ())
         return {kind: content for kind, content in bundle.items() if kind in kept}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write at once: a reader never sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def draw(

@@ -153,7 +153,7 @@ def ask(monkeypatch, tmp_path):
         "wrong": Workload("wrong", Wrong(), Wrong(), 1.0),
         "broken": Workload("broken", Wrong(), Wrong(), 1.0, Backward(("x",))),
     }
-    monkeypatch.setattr(workers, "WORKLOADS", known)
+    monkeypatch.setattr(workers, "workload_of", known.__getitem__)
     monkeypatch.setattr(workers, "reset_peak", lambda: None)
     worker, file = Worker(), str(tmp_path / "expected.npz")
 

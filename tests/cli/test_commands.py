@@ -106,7 +106,7 @@ def test_passes_lists_rules_and_the_ledger(graphc, file):
 def test_run_computes(graphc, file, tmp_path, backend):
     x = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    given = ("--array", "x=x.npy", "--size", "batch=5", "-o", "out.npz")
+    given = ("--input", "x=x.npy", "-o", "out.npz")
     ran = graphc("run", f"{file}:h", "--backend", backend, *given)
     assert ran.status == 0
     assert "h: f32[5,3]" in ran.out
@@ -125,8 +125,9 @@ def test_run_draws_inputs_that_are_not_given(graphc, file):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("--array", "x=missing.npy"), "GC0501"),
-        (("--array", "z=model_under_test.py"), "GC0501"),
+        (("--input", "x=missing.npy"), "GC0501"),
+        (("--input", "x=model_under_test.py"), "GC0503"),
+        (("--input", "x.txt"), "GC0503"),
         (("--backend", "cuda"), "GC0403"),
     ],
 )
@@ -138,7 +139,7 @@ def test_run_says_what_is_wrong(graphc, file, arguments, code):
 
 def test_run_refuses_an_array_for_an_input_that_is_not_there(graphc, file, tmp_path):
     np.save(tmp_path / "z.npy", np.ones(3))
-    assert "GC0302: " in graphc("run", f"{file}:loss", "--array", "z=z.npy").err
+    assert "GC0302: " in graphc("run", f"{file}:loss", "--input", "z=z.npy").err
 
 
 # explain, doctor ----------------------------------------------------------------------------------

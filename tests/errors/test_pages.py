@@ -16,6 +16,7 @@ NOT_IN_THE_PROGRAM = {
     "GC0502": "the fault is in a file",
     "GC0503": "the fault is in a command",
     "GC0504": "what is missing is on the machine",
+    "GC0505": "the fault is in a model from outside",
     "GC0302": "the fault is in the arguments of a call, which the message names",
     "GC0303": "the fault is in the arguments of a call, which the message names",
     "GC0304": "the fault is in the arguments of a call, which the message names",

@@ -3,9 +3,10 @@
 from house.sources import Module, imports, product
 
 LAYERS = [
-    {"errors", "dims", "types"},
+    {"errors", "dims", "types", "files"},
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
+    {"precision"},
     {"ops"},
     {"rewrite", "grad", "batch", "cost", "identity"},
     {"control"},
@@ -23,6 +24,7 @@ FACE = "graphc"
 FRONTENDS_BELOW = {
     "frontends.nn": {"frontends.dsl"},
     "frontends.optim": {"frontends.dsl"},
+    "frontends.onnx": {"frontends.dsl", "frontends.nn"},
     "frontends.training": {"frontends.dsl", "frontends.nn", "frontends.optim", "frontends.data"},
 }
 """Frontends do not know each other; but layers and optimisers are written in the DSL, and training

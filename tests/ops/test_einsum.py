@@ -29,8 +29,8 @@ def arrays_for(terms: list[str]) -> list[Array]:
 
 @st.composite
 def equations(draw: st.DrawFn) -> str:
-    """Labels of one to four operands, each without repetition; the result keeps some of them."""
-    labels = st.lists(st.sampled_from("abcde"), unique=True, max_size=3).map("".join)
+    """Labels of one to four operands, some of them twice; the result keeps some of them."""
+    labels = st.lists(st.sampled_from("abcde"), max_size=4).map("".join)
     terms = draw(st.lists(labels, min_size=1, max_size=4))
     known = sorted(set("".join(terms)))
     kept = draw(st.permutations(known))[: draw(st.integers(0, len(known)))]
@@ -56,6 +56,8 @@ def test_the_result_may_be_implied(equation: str):
         ("...ab,b...->...a", [(2, 3, 4), (4, 2)]),
         ("a...->...", [(3, 4, 5)]),
         ("...,...", [(2, 3), (3,)]),
+        ("...ab,...b->...a", [(2, 1, 4, 5), (3, 5)]),
+        ("...aa->...a", [(2, 3, 3)]),
     ],
 )
 def test_dots_stand_for_the_axes_without_labels(equation: str, shapes: list[tuple[int, ...]]):

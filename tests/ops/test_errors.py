@@ -102,7 +102,7 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
     "random-dtype": ("GC0102", lambda: random.uniform(STATE, (3,), 0, dtype("int32"))),
     "einsum-count": ("GC0302", lambda: einsum("ij,jk->ik", X)),
     "einsum-equation": ("GC0104", lambda: einsum("i1,1k->ik", X, Y)),
-    "einsum-diagonal": ("GC0104", lambda: einsum("ii->i", X)),
+    "einsum-diagonal": ("GC0104", lambda: einsum("ij->jj", X)),
     "einsum-unknown": ("GC0104", lambda: einsum("ij->ik", X)),
     "einsum-rank": ("GC0103", lambda: einsum("i->i", X)),
     "einsum-sizes": ("GC0101", lambda: einsum("ij,ij->ij", X, Y)),

@@ -2,7 +2,8 @@
 
 What must agree depends on what the rule admits to change (`graphc.rewrite.UNSAFE`):
 
-* "" and "sign of zero": every value, bit by bit but for the sign of zero,
+* "" and "sign of zero": every value, bit by bit but for the sign of zero (and for float16 and
+  bfloat16 but for rounding: between two operations they need not be rounded),
 * "rounding": moderate and infinite values, against the left side in float64,
 * "overflow": the same, and where the left side is nan the right one may be anything,
 * "nan": moderate values only.
@@ -25,7 +26,8 @@ from graphc.site import serving
 from graphc.types import FLOAT64, DType, dtype
 from rewrite.values import evaluate, leaf, same, specials
 
-DTYPES = [dtype(d) for d in ("float32", "float64", "float16", "int32", "int8", "uint8", "bool")]
+_NAMES = ("float32", "float64", "float16", "bfloat16", "int32", "int8", "uint8", "bool")
+DTYPES = [dtype(d) for d in _NAMES]
 NUMBERS = [(2.0, 0.25), (3.0, 5.0), (-0.5, 7.0)]
 CONDITIONS = {"p", "q"}
 """Variables of these names stand for bools."""
@@ -118,7 +120,8 @@ def agree(
     feed = dict(zip(inputs, values, strict=True))
     wanted, found = evaluate([left, right], feed)
     if unsafe in ("", "sign of zero") or not left.dtype.is_float:
-        return same(wanted, found, signed_zero=not unsafe)
+        nearly = left.dtype.is_narrow and near(found, wanted)
+        return nearly or same(wanted, found, signed_zero=not unsafe)
     if wide is None:
         return False
     leaves = [n for n in _leaves(wide) if n.name in {x.name for x in inputs}]
@@ -129,10 +132,10 @@ def agree(
 
 def near(found: Array, wanted: Array) -> bool:
     """Equal up to 64 units in the last place: exp magnifies the error of its argument by it."""
-    step = 64 * np.finfo(found.dtype).eps
+    step = 64 * float(dtype(found.dtype).limits.eps)
     with np.errstate(over="ignore"):
         narrowed = wanted.astype(found.dtype)
-    return bool(np.allclose(found, narrowed, rtol=step, atol=step, equal_nan=True))
+        return bool(np.allclose(found, narrowed, rtol=step, atol=step, equal_nan=True))
 
 
 def _leaves(root: Node) -> Iterator[Node]:

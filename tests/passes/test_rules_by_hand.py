@@ -215,6 +215,11 @@ SAMPLES = {
         Convolve((1, 1), (1, 2))(x(2, 1, 6, 66, 97), x(1, 3, 6, 64, 48, name="w")),
         Convolve((1,), (1,))(x(1, 2, 5, 4002), x(2, 1, 5, 4000, name="w")),
     ],
+    "split contraction": lambda: [
+        Contract((0, 1), (0, 2), (1, 2))(x(8194, 3), x(8194, 2, name="w")),
+        Contract((3, 0, 1), (2, 3, 1), (2, 0))(x(90, 3, 100), x(2, 90, 100, name="w")),
+        Contract((0,), (0,), ())(x(9000, kind="float64"), x(9000, kind="float64", name="w")),
+    ],
     "number in its dtype": lambda: [constant(2, FLOAT32), constant(0, FLOAT64)],
     "compute with numbers": lambda: [
         number(2.0, 3) * number(np.inf, 3),
@@ -354,6 +359,9 @@ def test_names_are_unique_and_reasons_given():
             x(1, 1, 8, 2050), x(1, 2, 8, 2048, name="w"))),
         ("split convolution", lambda: Convolve((1,), (1,))(
             x(1, 1, 1, 20002), x(1, 2, 1, 20000, name="w"))),
+        ("split contraction", lambda: matmul(x(2, 8192), x(8192, 3, name="w"))),
+        ("split contraction", lambda: matmul(x(2, 8209), x(8209, 3, name="w"))),
+        ("split contraction", lambda: matmul(x(0, 8194), x(8194, 3, name="w"))),
         ("part of convolution", lambda: Slice((1, 0, 0, 0), (2, 1, 2, 3), (1, 1, 1, 1))(
             Convolve((1,), (1,))(x(2, 1, 3, 5), x(1, 2, 3, 3, name="w")))),
         ("slice of reshape", lambda: Slice((1, 0), (2, 3), (1, 1))(Reshape((2, 3))(x(6)))),

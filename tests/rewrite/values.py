@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from graphc import precision
 from graphc.graph import Array, Graph, Node, toposort
 from graphc.ops.leaves import Input
 from graphc.types import DType, TensorType, dtype
@@ -25,7 +26,7 @@ def evaluate(roots: Sequence[Node], values: Mapping[Node, Array]) -> list[Array]
         if node.op.storage is not None:
             known.setdefault(node, node.op.storage.array)
         elif node not in known:
-            known[node] = node.op.eval(*(known[x] for x in node.inputs))
+            known[node] = precision.evaluate(node, [known[x] for x in node.inputs])
     return [np.asarray(known[root]) for root in roots]
 
 
@@ -43,7 +44,7 @@ def specials(kind: DType, *, extreme: bool = True, infinite: bool = True) -> Arr
         low = [] if kind.kind == "uint" else [-1, -3]
         far = [ends.min, ends.min + 1, ends.max] if extreme else []
         return np.array([0, 1, 2, 5, *low, *far], kind.numpy)
-    ends = np.finfo(kind.numpy)
+    ends = kind.limits
     wide = [ends.smallest_subnormal, -ends.tiny, ends.max, -ends.max / 3, 90.0, -105.0]
     endless = [np.inf, -np.inf, np.nan]
     chosen = [0.0, -0.0, *MODERATE, *(wide if extreme else []), *(endless if infinite else [])]
@@ -54,11 +55,11 @@ def same(a: Array, b: Array, *, signed_zero: bool) -> bool:
     """Equal in every element, all nan being one value; 0.0 and -0.0 differ if ``signed_zero``."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+    if not np.array_equal(a, b, equal_nan=dtype(a.dtype).is_float):
         return False
-    numbers = np.isnan(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
+    numbers = np.isnan(a) if dtype(a.dtype).is_float else np.zeros(a.shape, bool)
     return (
         not signed_zero
         or np.array_equal(np.signbit(a) | numbers, np.signbit(b) | numbers)
-        or (a.dtype.kind not in "fi")
+        or dtype(a.dtype).kind in ("bool", "uint")
     )

@@ -23,7 +23,8 @@ from graphc.cli.bench.plot import plot, require_plot
 from graphc.cli.bench.report import failures, holds, report_run
 from graphc.cli.bench.results import GRAPHC, Result, Run, writable
 from graphc.cli.bench.systems import PEERS
-from graphc.cli.bench.workloads import FAMILIES, WORKLOADS, chosen
+from graphc.cli.bench.workloads import FAMILIES, chosen, workload_of
+from graphc.cli.options import add_sizes, numbers
 from graphc.cli.screen import Screen, duration
 
 INTERRUPTED = 130
@@ -34,8 +35,12 @@ def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("bench", help="how fast generated code is on this machine")
     parser.add_argument(
-        "workloads", nargs="*", metavar="WORKLOAD", help="names, patterns or families (--list)"
+        "workloads",
+        nargs="*",
+        metavar="WORKLOAD",
+        help="names, patterns or families (--list), or MODEL.onnx",
     )
+    add_sizes(parser)
     parser.add_argument("--list", action="store_true", help="what there is to measure")
     parser.add_argument("--backends", type=_some, metavar="A,B", help="default: llvm")
     parser.add_argument(
@@ -113,7 +118,7 @@ def bench(options: argparse.Namespace, screen: Screen) -> int:
     if options.source is not None:
         run = Run.read(options.source)
         if options.workloads:
-            run = run.only(w.name for w in chosen(options.workloads))
+            run = run.only(w.name for w in chosen(options.workloads, numbers(options.size)))
     else:
         run, stopped = _measured(options, screen)
     (report_growth if options.growth else report_run)(run, screen)
@@ -151,7 +156,7 @@ def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
         _look_at_machine(run, screen)
         for name, pairs in groupby(left, key=lambda pair: pair[0]):
             counts = [threads for _, threads in pairs]
-            for result in measure(WORKLOADS[name], run.plan, counts, screen.note):
+            for result in measure(workload_of(name), run.plan, counts, screen.note):
                 run.put(result)
                 screen.note(_line(result))
                 if options.json is not None:  # hours of work should survive whatever comes

@@ -16,8 +16,10 @@ from importlib.metadata import version
 from graphc.cli.bench.child import processors
 from graphc.cli.bench.results import GRAPHC, Plan, Run
 from graphc.cli.bench.systems import PEERS, SYSTEMS
-from graphc.cli.bench.workloads import WORKLOADS, chosen
+from graphc.cli.bench.workloads import chosen, ordered
+from graphc.cli.bench.workloads.files import is_file
 from graphc.cli.doctor import environment
+from graphc.cli.options import numbers
 from graphc.cli.screen import Screen
 from graphc.errors import UserError
 
@@ -34,14 +36,15 @@ MACHINE = (
 
 def begun(options: argparse.Namespace, screen: Screen) -> tuple[Run, list[str]]:
     """A new run and its workloads."""
-    names = [w.name for w in chosen(options.workloads or (["growth"] if options.growth else []))]
+    patterns = options.workloads or (["growth"] if options.growth else [])
+    names = [w.name for w in chosen(patterns, numbers(options.size))]
     usual = [] if options.growth else list(PEERS)
     backends = _known(options.backends or ["llvm"], [s for s in SYSTEMS if s not in PEERS])
     peers = _known(usual if options.peers is None else options.peers, PEERS)
     seconds = QUICK if options.quick else options.seconds or SECONDS
     plan = Plan(
         workloads=tuple(names),
-        systems=tuple(_installed([*backends, *peers], screen)),
+        systems=tuple(_installed([*backends, *peers], names, screen)),
         threads=tuple(_possible(options.threads or sorted({1, len(processors())}))),
         seconds=seconds,
         quick=options.quick,
@@ -68,13 +71,13 @@ def gone_on(options: argparse.Namespace) -> tuple[Run, list[str]]:
             fix="leave it out, or begin another run with --json",
         )  # fmt: skip
     _possible(run.plan.threads)
-    missing = _missing(run.plan.systems)
+    missing = _missing(run.plan.systems, run.plan.workloads)
     if missing:
         raise UserError("GC0503", f"the run has {_listed(missing)}, not installed", fix=INSTALL)
     _same_machine(run.machine, machine_facts(run.plan.systems))
-    names = [w.name for w in chosen(options.workloads)] if options.workloads else []
-    together = {*run.plan.workloads, *names}
-    plan = replace(run.plan, workloads=tuple(name for name in WORKLOADS if name in together))
+    sizes = numbers(options.size)
+    names = [w.name for w in chosen(options.workloads, sizes)] if options.workloads else []
+    plan = replace(run.plan, workloads=ordered([*run.plan.workloads, *names]))
     return replace(run, plan=plan), names or [*plan.workloads]
 
 
@@ -102,16 +105,20 @@ def _known(names: Iterable[str], known: Iterable[str]) -> list[str]:
     return [full[name] for name in names]
 
 
-def _installed(names: Iterable[str], screen: Screen) -> list[str]:
+def _installed(names: Iterable[str], workloads: Iterable[str], screen: Screen) -> list[str]:
     """Those that are installed; what is not is said, and left out."""
-    missing = _missing(names)
+    missing = _missing(names, workloads)
     if missing:
         screen.note(f"not installed: {_listed(missing)}. All peers: {INSTALL}")
     return [name for name in dict.fromkeys(names) if name not in missing]
 
 
-def _missing(names: Iterable[str]) -> dict[str, str]:
-    return {name: SYSTEMS[name].missing for name in names if SYSTEMS[name].missing}
+def _missing(names: Iterable[str], workloads: Iterable[str]) -> dict[str, str]:
+    """The package that a system lacks; what makes files of formulas is not needed for files."""
+    only_files = all(map(is_file, workloads))
+    systems = {name: SYSTEMS[name] for name in names}
+    lacks = {n: (replace(s, more=()) if only_files else s).missing for n, s in systems.items()}
+    return {name: package for name, package in lacks.items() if package}
 
 
 def _listed(missing: Mapping[str, str]) -> str:

@@ -39,7 +39,7 @@ from graphc.cli.bench.systems import SYSTEMS
 from graphc.cli.bench.systems.job import Job, Prepared, job_of
 from graphc.cli.bench.systems.native import cost_of
 from graphc.cli.bench.workload import Arrays, Train, Update
-from graphc.cli.bench.workloads import WORKLOADS
+from graphc.cli.bench.workloads import workload_of
 from graphc.errors import UserError
 from graphc.runner import load_backend
 
@@ -89,7 +89,7 @@ class Worker:
 
     def expect(self, workload: str, quick: bool, file: str) -> Answer:
         """Compute the right results, and what they must cost."""
-        job = job_of(WORKLOADS[workload], quick, 1)
+        job = job_of(workload_of(workload), quick, 1)
         oracle = SYSTEMS["graphc numpy"]
         modules = [importlib.import_module(name) for name in oracle.modules]
         program = oracle.prepare(job, *modules)
@@ -102,7 +102,7 @@ class Worker:
         """Prepare, call the first time, compare with the right results."""
         chosen = SYSTEMS[system]
         modules = [importlib.import_module(name) for name in chosen.modules]
-        job = job_of(WORKLOADS[workload], quick, threads)
+        job = job_of(workload_of(workload), quick, threads)
         chosen.warm(*modules)
         begin = time.perf_counter()
         self.program = chosen.prepare(job, *modules)

@@ -46,6 +46,9 @@ class Model:
     seed = 0
     """Of the random numbers."""
 
+    file: str = ""
+    """The ONNX file that holds it, if one does: systems that read such files run it as it is."""
+
     def inputs(self, rng: np.random.Generator) -> Arrays:
         """The data of a call."""
         return {}

@@ -18,7 +18,7 @@ from graphc.cli.demo.models import Writer
 from graphc.cli.demo.report import Training, report
 from graphc.cli.screen import Screen, duration
 from graphc.errors import UserError
-from graphc.frontends import dsl, nn, optim
+from graphc.frontends import data, dsl, nn, optim
 from graphc.frontends.dsl.function import Function
 from graphc.frontends.training import fit
 from graphc.graph import Array
@@ -54,10 +54,7 @@ def read_text(path: Path | None) -> Text:
     """The text in a file. Raises `UserError` GC0501 when there is none, or too little in it."""
     if path is None:
         raise UserError("GC0501", "char-rnn needs a text", fix="pass --text FILE, 100 kB or more")
-    try:
-        content = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError("GC0501", f"{path} cannot be read: {error}") from error
+    content = data.read_text(path)
     least = STREAMS * (WINDOW + 2)
     if len(content) < least:
         raise UserError("GC0501", f"{path} has {len(content)} letters", fix=f"give it {least}")

@@ -53,8 +53,8 @@ def _fold_twice(node: Node) -> Node | None:
 
 
 def _accumulates_wider(node: Node) -> bool:
-    """Sums of float16 round once per fold, so two folds are not one."""
-    return node.dtype.bits == 16 and node.dtype.is_float
+    """Sums of narrow floats round once per fold, so two folds are not one."""
+    return node.dtype.is_narrow
 
 
 @by_hand(

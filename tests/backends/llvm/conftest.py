@@ -39,7 +39,7 @@ def build(write, sources, target, lanes=16, machine=None, pipeline="short"):
         padded = [np.zeros(-(-size // 64) * 64, a.dtype) for a in arrays]
         for array, full in zip(arrays, padded, strict=True):
             full[:size] = array
-        out = np.empty(padded[0].size, target)
+        out = np.empty(padded[0].size, DTYPES[target].numpy)
         run(out.ctypes.data, *(full.ctypes.data for full in padded), out.size)
         return out[:size]
 

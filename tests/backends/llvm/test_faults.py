@@ -70,6 +70,20 @@ def test_far_indices_touch_no_memory(wrong: int):
         runner.run(arrays_for(graph, wrong, 3))
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8", "bool"])
+@pytest.mark.parametrize("row", [3, 4000])
+def test_an_empty_axis_has_no_element_to_touch(kind: str, row: int):
+    """Every index misses, and there is no memory to read from or to write to instead."""
+    x = Input("x", TensorType(dtype(kind), (0, row)))()
+    i = Input("i", TensorType(dtype("int64"), (2,)))()
+    u = Input("u", TensorType(dtype(kind), (2, row)))()
+    arrays = [np.zeros(node.shape, node.dtype.numpy) for node in (x, i, u)]
+    results = [Take(0)(x, i)] if kind == "bool" else [Take(0)(x, i), ScatterAdd(0)(x, i, u)]
+    for y in results:
+        with pytest.raises(UserError, match="GC0306"):
+            llvm.build(lower(Graph((x, i, u), (y,)))).run(arrays)
+
+
 def test_negative_indices_count_from_the_end():
     graph = graph_of("take", "int64")
     arrays = arrays_for(graph, -ROWS, 0)

@@ -181,7 +181,7 @@ def column(x: Node) -> Node:
 @pytest.mark.parametrize("shape", [(1, 70), (37, 1), (65, 129), (6, 4000)])
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*product(ROWS, ("float32", "float64")), ("softmax", "float16")],  # sums in half are too rough
+    [*product(ROWS, ("float32", "float64")), ("softmax", "bfloat16")],  # narrow sums are too rough
 )
 def test_fetching_ahead(
     name: str, shape: tuple[int, int], kind: str, rng: np.random.Generator,
@@ -190,7 +190,7 @@ def test_fetching_ahead(
     """The last rows fetch what does not exist."""
     monkeypatch.setattr(ahead, "LARGE", 0)
     x = leaf(*shape, kind=kind)
-    check(Graph((x,), tuple(ROWS[name](x))), rng, rtol=2e-2 if kind == "float16" else 2e-4)
+    check(Graph((x,), tuple(ROWS[name](x))), rng, rtol=3e-2 if kind == "bfloat16" else 2e-4)
 
 
 def test_only_what_is_walked_again_is_fetched_ahead():

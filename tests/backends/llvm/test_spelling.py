@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm import spelling
-from graphc.backends.llvm.machine import named
+from graphc.backends.llvm.machine import host, named
 from graphc.scalars import SCALARS
 from graphc.types import DTYPES
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
-FLOATS = ["float16", "float32", "float64"]
+FLOATS = ["float32", "float64"]
+NARROW = ["float16", "bfloat16"]
+ALL = ["bool", *INTEGERS, *NARROW, *FLOATS]
 DOMAINS = {
     "any": [*INTEGERS, *FLOATS, "bool"],
     "number": [*INTEGERS, *FLOATS],
@@ -32,11 +34,12 @@ def values(dtype, rng):
     """Special values of a dtype, then random ones."""
     if dtype == "bool":
         return np.array([False, True])
-    if dtype in FLOATS:
-        limits = np.finfo(dtype)
+    if DTYPES[dtype].is_float:
+        limits = DTYPES[dtype].limits
         special = [0.0, 1.0, math.inf, math.nan, 0.5, 1.5, 2.5, 3.0, 1e-3, 7.25, 100.0]
         special += [limits.max, limits.tiny, limits.smallest_subnormal, limits.eps]
-        return np.array([*special, *(-x for x in special), *rng.normal(size=9) * 4]).astype(dtype)
+        drawn = np.array([*special, *(-x for x in special), *rng.normal(size=9) * 4], np.float64)
+        return drawn.astype(DTYPES[dtype].numpy)
     limits = np.iinfo(dtype)
     special = [0, 1, 2, 3, 5, 7, 8, 15, 31, 63, 64, limits.max, limits.max - 1, limits.min]
     special += [-1, -2, -3, -7, -64, limits.min + 1] if limits.min else []
@@ -77,9 +80,10 @@ def distance(got, expected):
 
 def bits(array):
     """The bits of an array, with one NaN for all."""
-    if array.dtype.kind != "f":
+    if not DTYPES[array.dtype.name].is_float:
         return array
-    return np.where(np.isnan(array), array.dtype.type(math.nan), array).view(f"u{array.itemsize}")
+    known = np.where(np.isnan(array), array.dtype.type(math.nan), array)
+    return known.view(f"u{array.itemsize}")
 
 
 def test_the_table_is_complete():
@@ -125,9 +129,9 @@ def test_division_of_random_integers(tools, dtype, rng):
     np.testing.assert_array_equal(run(tools, "remainder", dtype, [a, b], 16), rest)
 
 
-def convert(tools, source, target, array, lanes=16, function=spelling.cast):
+def convert(tools, source, target, array, lanes=16, function=spelling.cast, machine=None):
     write = lambda f, x: function(f, DTYPES[source], DTYPES[target], x)  # noqa: E731
-    return tools.build(write, [source], target, lanes=lanes)(array)
+    return tools.build(write, [source], target, lanes=lanes, machine=machine)(array)
 
 
 def fits(array, target):
@@ -138,12 +142,12 @@ def fits(array, target):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("target", ["bool", *INTEGERS, *FLOATS])
-@pytest.mark.parametrize("source", ["bool", *INTEGERS, *FLOATS])
+@pytest.mark.parametrize("target", ALL)
+@pytest.mark.parametrize("source", ALL)
 def test_casts_are_numpys(tools, source, target, rng):
     array = values(source, rng)
     got = convert(tools, source, target, array)
-    if source in FLOATS and target in INTEGERS:
+    if DTYPES[source].is_float and target in INTEGERS:
         defined = fits(array, target)
         limits = np.iinfo(target)
         assert (got[np.isnan(array)] == 0).all()
@@ -152,7 +156,7 @@ def test_casts_are_numpys(tools, source, target, rng):
         np.testing.assert_array_equal(got[defined], array[defined].astype(target))
     else:
         with np.errstate(all="ignore"):
-            np.testing.assert_array_equal(got, array.astype(target))
+            np.testing.assert_array_equal(bits(got), bits(array.astype(DTYPES[target].numpy)))
     np.testing.assert_array_equal(bits(convert(tools, source, target, array, lanes=0)), bits(got))
 
 
@@ -168,6 +172,35 @@ def test_float64_to_float16_rounds_once(tools, rng):
         expected = array.astype(np.float16)
     got = convert(tools, "float64", "float16", array)
     np.testing.assert_array_equal(got.view(np.uint16), expected.view(np.uint16))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("cpu", ["x86-64", "haswell", ""])
+@pytest.mark.parametrize("name", NARROW)
+def test_every_narrow_float_is_converted_exactly_there_and_back(tools, name, cpu):
+    """With float16's instructions and without, all 65,536 of them."""
+    machine, kind = (named(cpu) if cpu else host()), DTYPES[name]
+    everything = np.arange(1 << 16, dtype=np.uint16).view(kind.numpy)
+    wide = convert(tools, name, "float32", everything, machine=machine)
+    np.testing.assert_array_equal(bits(wide), bits(everything.astype(np.float32)))
+    back = convert(tools, "float32", name, wide, machine=machine)
+    np.testing.assert_array_equal(bits(back), bits(everything))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("cpu", ["x86-64", ""])
+@pytest.mark.parametrize("name", NARROW)
+def test_float32_is_rounded_to_the_nearest_ties_to_even(tools, name, cpu, rng):
+    """Between every two neighbours: the tie, and what is just above and below it."""
+    machine, kind = (named(cpu) if cpu else host()), DTYPES[name]
+    low = np.arange(kind.numpy.type(math.inf).view(np.uint16), dtype=np.uint16)
+    a, b = (x.view(kind.numpy).astype(np.float64) for x in (low, low + np.uint16(1)))
+    b = np.where(np.isinf(b), 2 * a - (low - np.uint16(1)).view(kind.numpy).astype(float), b)
+    tie = ((a + b) / 2).astype(np.float32)
+    x = np.concatenate([tie, np.nextafter(tie, np.float32(0)), np.nextafter(tie, np.float32(9e9))])
+    x = np.concatenate([x, -x, rng.integers(0, 1 << 32, 9999, np.uint32).view(np.float32)])
+    got = convert(tools, "float32", name, x, machine=machine)
+    np.testing.assert_array_equal(bits(got), bits(x.astype(kind.numpy)))
 
 
 @pytest.mark.parametrize(

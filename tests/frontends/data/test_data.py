@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graphc.errors import UserError
-from graphc.frontends.data import batches, load_digits, read_idx
+from graphc.frontends.data import batch_count, batches, load_digits, read_digits, read_idx, split
 
 CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
 
@@ -97,6 +97,28 @@ def test_an_idx_file_that_unpacks_without_end_is_refused(tmp_path: Path):
         read_idx(path, max_bytes=1000)
 
 
+FILES = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"]
+
+
+def write_digits(folder, *arrays):
+    for pack, name, array in zip([bytes, gzip.compress] * 2, FILES, arrays, strict=True):
+        ending = "" if pack is bytes else ".gz"
+        (folder / f"{name}-ubyte{ending}").write_bytes(pack(idx_bytes(array, "u1")))
+
+
+def test_folders_of_digits(tmp_path, rng):
+    arrays = [rng.integers(0, 256, shape) for shape in ((5, 2, 3), (5,), (4, 2, 3), (4,))]
+    write_digits(tmp_path, *arrays)
+    found = read_digits(tmp_path)
+    assert (found.train_images == arrays[0]).all()
+    assert (found.test_labels == arrays[3]).all()
+    write_digits(tmp_path, arrays[0], arrays[3], arrays[2], arrays[3])
+    with pytest.raises(UserError, match=r"GC0501.*train images"):
+        read_digits(tmp_path)
+    with pytest.raises(UserError, match=r"GC0501.*No such file"):
+        read_digits(tmp_path / "missing")
+
+
 @given(st.integers(1, 40), st.integers(1, 12), st.booleans(), st.booleans())
 def test_batches_hold_every_row_once(count, size, shuffle, drop_last):
     rows = np.arange(count)
@@ -138,3 +160,29 @@ def test_a_batch_needs_an_example(size):
     with pytest.raises(UserError, match="batch_size") as caught:
         batches([np.zeros(3)], size)
     assert caught.value.code == "GC0104"
+
+
+def test_an_epoch_goes_on_where_it_was():
+    rows = np.arange(50)
+    whole = list(batches([rows], 8, np.random.default_rng(1), drop_last=False))
+    rest = list(batches([rows], 8, np.random.default_rng(1), drop_last=False, first=4))
+    assert len(whole) == batch_count([rows], 8, drop_last=False) == 7
+    assert batch_count([rows], 8) == 6
+    assert [b.tolist() for (b,) in rest] == [b.tolist() for (b,) in whole[4:]]
+
+
+@given(st.integers(0, 30), st.floats(0, 1))
+def test_a_split_has_every_row_once(count, fraction):
+    rows = np.arange(count)
+    (front, tens), (back, _) = split([rows, rows * 10], fraction, np.random.default_rng(0))
+    assert len(front) == round(count * fraction)
+    assert (tens == front * 10).all()
+    assert sorted([*front, *back]) == rows.tolist()
+    (first,), (last,) = split([rows], fraction)
+    assert [*first, *last] == rows.tolist()
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_a_fraction_is_from_0_to_1(fraction):
+    with pytest.raises(UserError, match="GC0104"):
+        split([np.zeros(3)], fraction)

@@ -21,6 +21,64 @@ def run(backend: str, inputs, outputs, *arrays):
 
 
 # Scan ---------------------------------------------------------------------------------------------
+def test_many_rounds_there_and_back(backend, rng):
+    """More than run natively at a time; the carries of all steps are kept."""
+    x = gc.input("x", (600, 3), "float64")
+
+    def step(c, v):
+        new = gc.sin(c + v)
+        return new, new * v
+
+    last, ys = gc.scan(step, gc.zeros(3, "float64"), x, reverse=True)
+    (slope,) = gc.grad((ys * ys).sum() + last.sum(), [x])
+    array = rng.standard_normal((600, 3))
+    c, wanted = np.zeros(3), np.empty((600, 3))
+    for t in reversed(range(600)):
+        c = np.sin(c + array[t])
+        wanted[t] = c * array[t]
+    found = run(backend, [x], [last, ys, slope], array)
+    np.testing.assert_allclose(found[0], c)
+    np.testing.assert_allclose(found[1], wanted)
+    total = (wanted**2).sum() + c.sum()
+    moved = array.copy()
+    moved[[0, 300, 599]] += 1e-6
+    again = run(backend, [x], [last, ys], moved)
+    change = (again[1] ** 2).sum() + again[0].sum() - total
+    np.testing.assert_allclose(change / 1e-6, found[2][[0, 300, 599]].sum(), rtol=1e-4)
+
+
+def test_a_fault_in_a_step_is_reported(backend):
+    table, places = gc.constant(np.arange(4.0)), gc.input("places", (5,), "int64")
+    total, _ = gc.scan(lambda c, k: (c + table[k], None), gc.constant(0.0, "float64"), places)
+    f = gc.compile(places, total, backend=backend)
+    assert f(np.array([0, 1, 2, 3, -1])) == 9
+    with pytest.raises(UserError, match="GC0306") as caught:
+        f(np.array([0, 1, 7, 0, 0]))
+    assert "test_control.py" in str(caught.value)
+    assert f(np.array([3, 3, 3, 3, 3])) == 15
+
+
+def test_loops_and_libraries_inside_a_loop(backend, rng):
+    x = gc.input("x", (3, 4, 2, 2), "float64")
+
+    def inner(c, m):
+        return gc.linalg.inv(c + m), None
+
+    def outer(c, ms):
+        new = gc.scan(inner, c, ms)[0]
+        return new, gc.linalg.det(new)
+
+    eye, array = np.eye(2), rng.random((3, 4, 2, 2)) + np.eye(2)
+    ys = gc.scan(outer, gc.constant(eye, "float64"), x)[1]
+    (found,) = run(backend, [x], [ys], array)
+    c, wanted = eye, []
+    for ms in array:
+        for m in ms:
+            c = np.linalg.inv(c + m)
+        wanted.append(np.linalg.det(c))
+    np.testing.assert_allclose(found, wanted)
+
+
 def test_running_sums(backend):
     x = gc.input("x", (5, 3), "float64")
     last, sums = gc.scan(lambda carry, row: (carry + row, carry * 2), gc.zeros(3, "float64"), x)

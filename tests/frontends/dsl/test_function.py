@@ -205,10 +205,12 @@ def test_a_kernel_that_is_not_there():
 
 
 @pytest.mark.parametrize("backend", ["numpy", "llvm"])
-def test_bfloat16_is_refused_also_between_two_casts(backend):
+@pytest.mark.parametrize(("name", "digits"), [("float16", 11), ("bfloat16", 8)])
+def test_a_cast_rounds_also_between_two_casts(backend, name, digits):
     x = gc.input("x", (2,))
-    with pytest.raises(gc.UserError, match="GC0401"):
-        gc.compile([x], x.astype("bfloat16").astype("float32"), backend=backend)
+    f = gc.compile([x], x.astype(name).astype("float32"), backend=backend)
+    tie, above = 1 + 2.0**-digits, 1 + 2.0 ** (1 - digits)
+    np.testing.assert_array_equal(f(np.array([tie, tie + 1e-7], np.float32)), [1, above])
 
 
 @pytest.mark.parametrize("backend", ["numpy", "llvm"])

@@ -141,8 +141,43 @@ def test_images_twice_as_large(backend):
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "half_pixel_symmetric"])
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_named_sizes_grow_by_whole_factors(mode, coordinates, backend, rng):
+    options = dict(mode=mode, coordinates=coordinates, rounding="floor")
+    if coordinates != "asymmetric":
+        options["rounding"] = "round_prefer_ceil"
+    x, (height, width) = gc.input("x", (2, "h", "w")), map(gc.dim, "hw")
+    by_scales = gc.resize(x, scales=(3.0, 2.0), **options)
+    by_sizes = gc.resize(x, (3 * height, 2 * width), **options)
+    assert str(by_scales.node.type) == str(by_sizes.node.type) == "f32[2,3*h,2*w]"
+    function = gc.compile([x], [by_scales, by_sizes], backend=backend)
+    for sizes in ((4, 5), (1, 2)):
+        image = rng.normal(size=(2, *sizes)).astype("f")
+        plain = run(lambda t: gc.resize(t, scales=(3.0, 2.0), **options), x=image)
+        for found in function(image):
+            assert_close(found, plain)
+
+
 @pytest.mark.parametrize(
-    ("sizes", "antialias"), [((7, 2), False), ((3, 10), False), ((2, 2), True)]
+    "options",
+    [
+        dict(scales=(1.5,)),
+        dict(sizes=(7,)),
+        dict(scales=(2.0,), coordinates="align_corners"),
+        dict(scales=(2.0,), mode="nearest", rounding="ceil", coordinates="align_corners"),
+        dict(scales=(2.0,), mode="cubic", exclude_outside=True),
+        dict(scales=(20.0,)),
+    ],
+)
+def test_other_named_sizes_need_a_number(options):
+    with pytest.raises(gc.UserError, match="GC0305"):
+        gc.resize(gc.input("x", (3, "w")), **options)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize(
+    ("sizes", "antialias"), [((8, 15), False), ((7, 2), False), ((3, 10), False), ((2, 2), True)]
 )
 def test_gradients(mode, sizes, antialias, rng):
     x = gc.input("x", (2, 4, 5))
@@ -157,6 +192,8 @@ def test_a_nan_stays_where_it_is():
     x = np.float32([0, 1, 2, np.nan, 4, 5, 6, 7])
     ours = run(lambda t: gc.resize(t, [16]), x=x)
     assert np.isnan(ours).nonzero()[0].tolist() == [5, 6, 7, 8]
+    ours = run(lambda t: gc.resize(t, [16], coordinates="asymmetric"), x=x)
+    assert np.isnan(ours).nonzero()[0].tolist() == [5, 6, 7]
 
 
 def test_dtypes_and_empty_tensors(rng):

@@ -212,6 +212,36 @@ def test_named_sizes_flow_through():
             assert_close(ours, numpys)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_named_sizes_cut_and_repeat(backend):
+    n = gc.dim("n")
+    x, table = gc.input("x", (2 * n, 4)), gc.input("table", (8, 4))
+    parts = [
+        *gc.split(x, 2), *gc.split(x, [n]), table[:n], table[1:-n], gc.tile(table[:1], (n, 1)),
+        gc.repeat(table[0], n, 0),
+    ]  # fmt: skip
+    assert [p.shape[0] for p in parts] == [n, n, n, n, n, 7 - n, n, 4 * n]
+    f = gc.compile([x, table], parts, backend=backend)
+    for rows in (1, 3):
+        a = np.arange(8 * rows, dtype=np.float32).reshape(-1, 4)
+        t = np.arange(32, dtype=np.float32).reshape(8, 4)
+        halves = np.split(a, 2)
+        wanted = [
+            *halves,
+            *halves,
+            t[:rows],
+            t[1:-rows],
+            np.tile(t[:1], (rows, 1)),
+            t[0].repeat(rows),
+        ]
+        for found, numpys in zip(f(a, t), wanted, strict=True):
+            assert_close(found, numpys)
+    with pytest.raises(gc.UserError, match="GC0305"):
+        gc.repeat(x[0], [n, 1, 1, 1], 0)
+    with pytest.raises(gc.UserError, match="GC0101"):
+        gc.split(x, 4)
+
+
 @pytest.mark.parametrize(
     ("program", "code"),
     [

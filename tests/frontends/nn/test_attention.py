@@ -223,3 +223,28 @@ def _attention(*sizes, mask=None):
 def test_wrong_calls(program, code):
     with pytest.raises(gc.UserError, match=code):
         program()
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6])
+@pytest.mark.parametrize("masked", [False, True])
+def test_heads_of_keys_that_several_queries_share(heads, masked, rng):
+    query = rng.normal(size=(2, 6, 4, 3)).astype(np.float32)
+    key = rng.normal(size=(2, heads, 5, 3)).astype(np.float32)
+    value = rng.normal(size=(2, heads, 5, 2)).astype(np.float32)
+    mask = rng.random((6, 4, 5)) < 0.7 if masked else None
+
+    def attention(shared):
+        return lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, mask, enable_gqa=shared)
+
+    copies = [np.repeat(x, 6 // heads, 1) for x in (key, value)]
+    found = run(attention(True), q=query, k=key, v=value)
+    assert_close(found, run(attention(False), q=query, k=copies[0], v=copies[1]))
+    assert found.shape == (2, 6, 4, 2)
+
+
+@pytest.mark.parametrize(("shape", "code"), [((4, 5, 3), "GC0104"), ((5, 3), "GC0103")])
+def test_heads_that_cannot_be_shared(shape, code):
+    with pytest.raises(gc.UserError, match=code):
+        nn.scaled_dot_product_attention(
+            gc.zeros((6, 5, 3)), gc.zeros(shape), gc.zeros(shape), enable_gqa=True
+        )

@@ -79,10 +79,11 @@ def test_same_padding_keeps_the_size(rng):
         apply(nn.Conv2d(2, 3, 3, padding="some", rng=0), x)
 
 
-def test_transposed_convolution_is_the_adjoint(rng):
+@pytest.mark.parametrize("padding", [1, ((2, 0), (0, 2))])
+def test_transposed_convolution_is_the_adjoint(padding, rng):
     x = rng.normal(size=(2, 3, 7, 6)).astype(np.float32)
     w = rng.normal(size=(4, 3, 3, 2)).astype(np.float32)
-    options = dict(stride=2, padding=1)
+    options = dict(stride=2, padding=padding)
     y = run(lambda x, w: nn.conv(x, w, **options), x=x, w=w)
     g = rng.normal(size=y.shape).astype(np.float32)
     # 6 = (4-1)*2 - 2*1 + 2, and 7 = (4-1)*2 - 2*1 + 3
@@ -173,3 +174,23 @@ def test_residual_adds_what_its_layers_make(rng):
     assert_close(apply(layer, x), x + apply(inner, x))
     with pytest.raises(gc.UserError, match="GC0101"):
         nn.Residual(nn.Linear(3, 4))(gc.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [0, 2, (1, 2), ((2, 0), (0, 1)), "same"])
+def test_what_stands_in_the_padding(mode, padding, rng):
+    x = rng.normal(size=(2, 2, 5, 4)).astype(np.float32)
+    layer = nn.Conv2d(2, 3, (3, 2), padding=padding, dilation=(1, 2), padding_mode=mode, rng=0)
+    plain = nn.Conv2d(2, 3, (3, 2), dilation=(1, 2), rng=0)
+    widths = {0: ((0, 0), (0, 0)), 2: ((2, 2), (2, 2)), (1, 2): ((1, 1), (2, 2))}
+    around = {"same": ((1, 1), (1, 1))} | widths
+    names = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    padded = np.pad(x, [(0, 0), (0, 0), *around.get(padding, padding)], names[mode])
+    assert_close(run(layer, x=x), run(plain, x=padded), atol=1e-5)
+
+
+def test_wrong_padding_modes():
+    with pytest.raises(gc.UserError, match="GC0104"):
+        nn.Conv1d(2, 3, 3, padding_mode="symmetric")
+    with pytest.raises(gc.UserError, match="GC0103"):
+        nn.Conv1d(2, 3, 3, padding=1, padding_mode="reflect")(gc.zeros((2, 4)))

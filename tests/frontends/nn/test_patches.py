@@ -15,6 +15,7 @@ OPTIONS = [
     ((6, 6), 3, {"stride": 3}),
     ((7,), 3, {"stride": 2, "padding": 1}),
     ((3, 4, 3), 2, {"padding": 1, "stride": 2}),
+    ((5, 4), (3, 2), {"padding": ((0, 1), (2, 0)), "stride": (2, 1)}),
     ((1, 1), 1, {}),
 ]
 
@@ -25,7 +26,7 @@ def columns(x, kernel, stride=1, padding=0, dilation=1):
     kernel, stride, padding, dilation = (
         (o,) * rank if isinstance(o, int) else o for o in (kernel, stride, padding, dilation)
     )
-    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+    x = np.pad(x, [(0, 0), (0, 0), *(p if isinstance(p, tuple) else (p, p) for p in padding)])
     axes = list(zip(x.shape[2:], kernel, stride, dilation, strict=True))
     points = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in axes]
     found = []

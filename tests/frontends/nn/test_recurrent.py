@@ -5,6 +5,7 @@ import pytest
 
 import graphc as gc
 from graphc import nn
+from graphc.graph import toposort
 from running import assert_close, check_gradients, run
 
 
@@ -172,8 +173,6 @@ def test_empty_batch():
     ("program", "code"),
     [
         (lambda: nn.GRU(3, 4)(gc.zeros((2, 3))), "GC0103"),
-        (lambda: nn.LSTM(3, 4)(gc.input("x", ("time", 2, 3))), "GC0104"),
-        (lambda: nn.LSTM(3, 4)(gc.zeros((0, 2, 3))), "GC0104"),
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), "GC0104"),
         (lambda: nn.GRU(3, 4, 2)(gc.zeros((2, 2, 3)), [gc.zeros((2, 4))]), "GC0104"),
         (lambda: nn.LSTM(3, 4)(gc.zeros((2, 2, 3)), [gc.zeros((2, 4))]), "GC0104"),
@@ -188,3 +187,42 @@ def test_wrong_calls(program, code):
 def test_one_step_from_zeros_has_all_gradients(kind, rng):
     layer = kind(2, 3, rng=0)
     check_gradients(layer, rng, rng.normal(size=(1, 2, 2)), first=lambda outputs: outputs[0])
+
+
+# Many steps ---------------------------------------------------------------------------------------
+def scans(tensors):
+    return [n for n in toposort([t.node for t in tensors]) if n.op.name == "scan"]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_scan_gives_what_written_out_steps_give(kind, backend, rng):
+    written, looped = (kind(3, 4, bidirectional=True, unroll=unroll, rng=0) for unroll in (4, 3))
+    x = gc.input("x", (4, 2, 3))
+    results = []
+    for layer in (written, looped):
+        outputs, states = layer(x)
+        loss = (outputs * outputs).sum() + sum(s.sum() for s in _flat(states))
+        parameters = [getattr(layer, name) for name in layer.named_state()]
+        results.append([outputs, *_flat(states), *gc.grad(loss, [x, *parameters])])
+    assert not scans(results[0])
+    assert scans(results[1])
+    array = rng.normal(size=(4, 2, 3)).astype(np.float32)
+    first, second = (gc.compile([x], r, backend=backend)(array) for r in results)
+    for a, b in zip(first, second, strict=True):
+        assert_close(a, b, atol=2e-5)
+
+
+def test_the_number_of_steps_may_have_a_name(rng):
+    layer = nn.GRU(3, 4, rng=0)
+    x = gc.input("x", ("time", 2, 3))
+    f = gc.compile([x], layer(x)[0])
+    for steps in (1, 5, 300, 0):
+        array = rng.normal(size=(steps, 2, 3)).astype(np.float32)
+        wanted = stacked(gru_step, array, layer, [(np.zeros((2, 4)), None)])[0] if steps else []
+        assert_close(f(array), np.reshape(wanted, (steps, 2, 4)).astype(np.float32), atol=1e-5)
+
+
+def test_long_sequences_are_compiled_in_constant_time():
+    layer, x = nn.LSTM(3, 4, rng=0), gc.input("x", (1000, 2, 3))
+    assert len(toposort([layer(x)[0].node])) < 100

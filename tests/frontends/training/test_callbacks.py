@@ -100,6 +100,16 @@ def test_curves_for_a_writer():
     assert seen == [("loss", 3.0, 1), ("loss", 2.0, 2)]
 
 
+def test_curves_in_a_file_for_tensorboard(tmp_path):
+    tensorboard = pytest.importorskip("tensorboardX")
+    with tensorboard.SummaryWriter(str(tmp_path)) as writer:
+        run(losses(3, 2), 2, after_epoch=training.TensorBoardLog(writer))
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    assert content.count(b"loss") == 2
+    assert np.float32(3).tobytes() in content
+
+
 def test_validation_is_the_mean_over_examples():
     values = iter([1.0, 4.0])
     check = training.validation(

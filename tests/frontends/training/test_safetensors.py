@@ -56,12 +56,15 @@ def test_the_layout(tmp_path):
     assert content[8 + length :] == b"\x00\x00\xc0\x3f\x01\x02\x03"
 
 
-def test_bfloat16_becomes_float32(tmp_path):
+def test_bfloat16(tmp_path):
     path = tmp_path / "a.safetensors"
     claim = {"x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}, "__metadata__": {}}
     path.write_bytes(file_of(claim, b"\xc0\x3f\x20\xc1"))
-    assert training.read_arrays(path)["x"].tolist() == [1.5, -10.0]
-    assert training.read_arrays(path)["x"].dtype == np.float32
+    found = training.read_arrays(path)["x"]
+    assert found.dtype.name == "bfloat16"
+    assert found.tolist() == [1.5, -10.0]
+    again = safetensors.read(written(tmp_path / "b.safetensors", {"x": found}))["x"]
+    assert again.tobytes() == found.tobytes()
 
 
 def test_a_model_is_saved_and_loaded(tmp_path):

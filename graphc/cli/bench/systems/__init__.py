@@ -61,6 +61,8 @@ def takes(system: str, workload: Workload) -> bool:
     forward, update = isinstance(workload.task, Forward), isinstance(workload.task, Update)
     if system.startswith(GRAPHC):
         return True
+    if workload.model.file:
+        return system == "onnxruntime"
     if system == "onnxruntime" and not forward:
         return False
     method = METHODS.get(system, "torch")

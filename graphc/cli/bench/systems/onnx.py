@@ -1,5 +1,5 @@
-"""ONNX Runtime: the PyTorch formula, exported by another process, so that PyTorch takes no memory
-here. Results alone: gradients and training are not for it.
+"""ONNX Runtime: a model's own file, or the PyTorch formula, exported by another process, so that
+PyTorch takes no memory here. Results alone: gradients and training are not for it.
 
 Comes in: a job. Goes out: calls of an inference session.
 """
@@ -29,12 +29,18 @@ def prepare(job: Job, ort: Any) -> Prepared:
     options = ort.SessionOptions()
     options.intra_op_num_threads = job.threads
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        _exported(job, path)
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    taken = {x.name for x in session.get_inputs()}
-    given = {name: x for name, x in without_cotangent(job.inputs).items() if name in taken}
+    providers = ["CPUExecutionProvider"]
+    if job.model.file:
+        session = ort.InferenceSession(job.model.file, options, providers=providers)
+        names = (x.name for x in session.get_inputs())  # which may be no names for graphc
+        given = dict(zip(names, job.inputs.values(), strict=True))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            _exported(job, path)
+            session = ort.InferenceSession(path, options, providers=providers)
+        taken = {x.name for x in session.get_inputs()}
+        given = {name: x for name, x in without_cotangent(job.inputs).items() if name in taken}
     return Prepared(lambda: session.run(None, given), lambda made: named(made, {}, {}))
 
 
