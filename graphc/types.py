@@ -113,6 +113,10 @@ BOOL, INT32, INT64, UINT32 = (DTYPES[n] for n in ("bool", "int32", "int64", "uin
 FLOAT16, FLOAT32, FLOAT64 = (DTYPES[n] for n in ("float16", "float32", "float64"))
 
 
+COMPLEX = "graphc has no complex numbers; keep real and imaginary parts as two tensors"
+"""Why a complex dtype is refused."""
+
+
 def dtype(spec: DType | DTypeLike) -> DType:
     """The `DType` for a name, a NumPy dtype or a DType. Raises `UserError` GC0105."""
     if isinstance(spec, DType):
@@ -125,7 +129,8 @@ def dtype(spec: DType | DTypeLike) -> DType:
             name = str(spec)
     if name not in DTYPES:
         known = ", ".join(DTYPES)
-        raise UserError("GC0105", f"unknown dtype {spec!r}", fix=f"use one of {known}")
+        why = COMPLEX if str(name).startswith("complex") else ""
+        raise UserError("GC0105", f"unknown dtype {spec!r}", why=why, fix=f"use one of {known}")
     return DTYPES[name]
 
 

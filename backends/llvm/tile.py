@@ -21,19 +21,25 @@ The candidates are listed with an estimate of their cycles and the cheapest is t
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from graphc.backends.llvm.machine import LINE, Machine
+from graphc.backends.llvm.tile_cost import (
+    PAGE,
+    WAYS,
+    crowd,
+    panels,
+    parts,
+    scatter_cycles,
+    step_cycles,
+    strip_cycles,
+)
 from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, walk
 from graphc.index import stride
 from graphc.kernels.kernel import Kernel
 
-WAYS, PAGE = 8, 4096
-"""A first-level cache of 8 ways, each a page long: what nearly all processors have."""
 STREAMS = 8
 """Rows of memory that a core reads side by side at full speed."""
 
@@ -199,7 +205,7 @@ def _heights(c: Contraction, row: Iter | None, most: int) -> set[int]:
         return {1}
     most = max(most, 1)
     step = _row_step(c, row)
-    apart = next(n for n in range(most, 0, -1) if n == 1 or _crowd(step, n) <= WAYS - 2)
+    apart = next(n for n in range(most, 0, -1) if n == 1 or crowd(step, n) <= WAYS - 2)
     power = 1 << (min(most, row.extent).bit_length() - 1)
     return {_even(row.extent, most), _even(row.extent, apart), power}
 
@@ -207,15 +213,6 @@ def _heights(c: Contraction, row: Iter | None, most: int) -> set[int]:
 def _row_step(c: Contraction, row: Iter) -> int:
     """Bytes from one row of the first operand to the next."""
     return abs(c.moves(c.first, row) or 0) * c.first.buffer.type.dtype.bytes
-
-
-@functools.cache
-def _crowd(step: int, height: int) -> int:
-    """How many of ``height`` rows, ``step`` bytes apart, fall into one set of the first-level
-    cache: of rows 2 KiB apart 16 fit.
-    """
-    sets = Counter(r * step // LINE % (PAGE // LINE) for r in range(height) if step >= LINE)
-    return max(sets.values(), default=1)
 
 
 def extent_of(iterator: Iter | None) -> int:
@@ -244,37 +241,15 @@ def _column_tile(
         if packed < here:
             packs.append(name)
         extra += min(packed, here)
-    crowded = row is not None and "first" not in packs and _crowd(_row_step(c, row), height) > WAYS
-    total = 0.0
-    for rows, h in _parts(extent_of(row), height):
-        for panels, v in _panels(lane.extent, lanes, vectors):
-            per_k = _cycles(h, width * v) * (2 if crowded else 1)
-            store = (
-                _store_cycles(c, (row, h), lane, lanes, jammed=column is not None) * h * width * v
-            )
-            total += rows * panels * (c.depth * per_k + store + 20)
+    crowded = row is not None and "first" not in packs and crowd(_row_step(c, row), height) > WAYS
+    strip = strip_cycles(c.depth, lanes * vectors * c.second.dtype.bytes)
+    total, jammed = 0.0, column is not None
+    for rows, h in parts(extent_of(row), height):
+        for strips, v in panels(lane.extent, lanes, vectors):
+            per_k = max(step_cycles(h, width * v) * (2 if crowded else 1), strip)
+            store = _store_cycles(c, (row, h), lane, lanes, jammed=jammed) * h * width * v
+            total += rows * strips * (c.depth * per_k + store + 20)
     return Tile("columns", c, *down, *across, lane, vectors, tiles * total + extra, tuple(packs))
-
-
-def _parts(extent: int, size: int) -> list[tuple[int, int]]:
-    """(count, size): whole parts and the rest."""
-    count, rest = divmod(extent, size)
-    return [(n, s) for n, s in ((count, size), (1, rest)) if n and s]
-
-
-def _panels(extent: int, lanes: int, vectors: int) -> list[tuple[int, float]]:
-    """(count, vectors): whole panels, then the rest, one vector at a time; a short one is quick."""
-    whole, rest = divmod(extent, lanes * vectors)
-    quick = 0.5 if rest <= lanes // 2 else 1.0
-    found: list[tuple[int, float]] = [(whole, vectors), (-(-rest // lanes), quick)]
-    return [(n, v) for n, v in found if n]
-
-
-def _cycles(height: int, vectors: float) -> float:
-    """Cycles of one inner step: multiply-adds, loads, or the latency of a lone chain; the loop.
-    Of tiles that are alike in this the one with fewer rows stalls less.
-    """
-    return max(height * vectors, 0.5 * height + vectors, 4.0) + 0.5 + 0.02 * height
 
 
 def _pack_cycles(c: Contraction, operand: Load, index: Iter | None) -> float:
@@ -334,24 +309,18 @@ def _store_cycles(
     for store in c.kernel.stores:
         place, size = store.index[0], store.buffer.type.dtype.bytes
         apart = abs(stride(place, row) or 0) * size if row is not None else 0
-        crowded = _crowd(apart, height) > WAYS - 2
+        crowded = crowd(apart, height) > WAYS - 2
         step = stride(place, lane)
         if step == 1:
             total += 4.0 if crowded else 1.5
         elif row is not None and not jammed and _turns(place, row, lane):
             total += 1.5 + 8.0 * lanes / min(height, lanes)
         else:
-            total += _scatter_cycles(step, size, lanes)
+            total += scatter_cycles(step, size, lanes)
         for load in loads_beside(store.value):
             step = stride(load.index[0], lane)
-            total += 0.5 if step in (0, 1) else _scatter_cycles(step, load.dtype.bytes, lanes)
+            total += 0.5 if step in (0, 1) else scatter_cycles(step, load.dtype.bytes, lanes)
     return total
-
-
-def _scatter_cycles(step: int | None, size: int, lanes: int) -> float:
-    """Lanes that are read or written one by one; they too may crowd each other out."""
-    crowded = step is None or _crowd(abs(step) * size, lanes) >= WAYS
-    return (10.0 if crowded else 3.0) * lanes
 
 
 def loads_beside(value: Expr) -> list[Load]:

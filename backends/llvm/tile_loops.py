@@ -16,7 +16,8 @@ from types import MappingProxyType
 from graphc.backends.llvm.choice import tile_of
 from graphc.backends.llvm.machine import Machine
 from graphc.backends.llvm.tile import STREAMS, Contraction, Tile, extent_of, loads_beside, turned
-from graphc.backends.llvm.tile_order import NEAR, Step, ordered
+from graphc.backends.llvm.tile_cost import NEAR
+from graphc.backends.llvm.tile_order import Step, ordered
 from graphc.backends.llvm.tile_parts import (
     Panels,
     Part,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from graphc.backends.llvm.machine import LINE
 from graphc.backends.llvm.tile import Tile
+from graphc.backends.llvm.tile_cost import NEAR
 from graphc.expr import Expr, Iter, Load
 from graphc.index import stride
 
@@ -25,10 +26,6 @@ class Step:
     loop: Iter
     index: Iter | None
     size: int = 1
-
-
-NEAR = 1 << 19
-"""Bytes that stay in a second-level cache while tiles pass: half of most."""
 
 
 ORDERS = ("given", "fresh", "rows")

@@ -27,6 +27,7 @@ from graphc.ops.movement import broadcast_to
 from graphc.site import here
 from graphc.types import (
     BOOL,
+    COMPLEX,
     FLOAT32,
     FLOAT64,
     INT64,
@@ -63,6 +64,9 @@ def unwrap(value: Any) -> Any:
     return getattr(value, "node", value)
 
 
+_NUMBERS = "tensors hold numbers or bools, in rows of equal length"
+
+
 # Lifting ------------------------------------------------------------------------------------------
 def raw(value: Any) -> Node | Array | bool | int | float | Dim:
     """A node, a NumPy array, a Python number or a named size. Raises GC0107 for others."""
@@ -77,7 +81,7 @@ def raw(value: Any) -> Node | Array | bool | int | float | Dim:
         raise UserError(
             "GC0107",
             f"a tensor cannot be made of {type(value).__name__} {str(value)[:40]!r}",
-            why="tensors hold numbers or bools, in rows of equal length",
+            why=COMPLEX if array.dtype.kind == "c" else _NUMBERS,
             fix="pass a number, a NumPy array or a list of numbers",
         )
     return array.item() if isinstance(value, np.generic) else array

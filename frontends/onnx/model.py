@@ -28,7 +28,9 @@ from graphc.frontends.onnx.narrow import Kind, holder, kept, kind_of, marked, sh
 from graphc.frontends.onnx.reader import Source, read, to_array
 from graphc.frontends.onnx.translate import Surroundings, check_supported, literal, translate
 from graphc.frontends.onnx.values import Undecided, Value
-from graphc.types import DType
+from graphc.graph import Array
+from graphc.types import DType, is_known
+from graphc.types import dtype as dtype_named
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ class Version:
 def load(source: Source, *, trainable: bool = True) -> Model:
     """The model in an ONNX file (also as bytes or as an `onnx.ModelProto`), operator sets 7 and up.
 
-    Float weights become parameters, which optimisers change if ``trainable`` and which
-    ``state_dict`` lists under their names in the file; other initialisers become constants.
+    Float weights become parameters, which optimisers change and ``state_dict`` lists under their
+    names in the file; other initialisers become constants. With ``trainable=False`` all of them do,
+    and what depends on them alone, such as transformed filters, is computed once.
     Raises `UserError`: GC0501 (no valid model, or one that names files outside its folder), GC0505
     (operators or types that graphc lacks, all of them at once).
     """
@@ -95,13 +98,14 @@ class Model(Module):
     def __init__(self, proto: onnx.ModelProto, *, trainable: bool = True) -> None:
         self.proto = proto
         self.scope_name = _identifier(proto.graph.name or "model")
-        self._initial = {x.name: to_array(x) for x in proto.graph.initializer}
+        initial = {x.name: to_array(x) for x in proto.graph.initializer}
         self._weights = {
-            name: parameter(array, name, trainable=trainable, dtype=array.dtype)
-            for name, array in self._initial.items()
-            if array.dtype.kind == "f" and array.size > 1
+            name: parameter(array, name, dtype=array.dtype)
+            for name, array in initial.items()
+            if trainable and array.size > 1 and _is_float(array)
         }
-        self.inputs = [_declared(x) for x in proto.graph.input if x.name not in self._initial]
+        self._constants = {n: literal(a) for n, a in initial.items() if n not in self._weights}
+        self.inputs = [_declared(x) for x in proto.graph.input if x.name not in initial]
         self.outputs = [y.name for y in proto.graph.output]
         self._kinds = [_declared(y).kind for y in proto.graph.output]
         self._versions: dict[Any, Version] = {}
@@ -120,8 +124,7 @@ class Model(Module):
         """
         given = dict(zip([x.name for x in self.inputs], inputs, strict=False)) | named
         self._check_names(len(inputs), given)
-        values: dict[str, Value] = {n: literal(a) for n, a in self._initial.items()}
-        values |= self._weights
+        values: dict[str, Value] = {**self._constants, **self._weights}
         values |= {name: _lifted(value) for name, value in given.items()}
         self._check_types(values)
         values |= {x.name: marked(values[x.name], x.kind) for x in self.inputs}
@@ -264,6 +267,10 @@ def _symbolic(declared: Declared, sizes: Mapping[str, int]) -> Tensor:
         )
     shape = [s.substitute(sizes) if isinstance(s, Dim) else s for s in declared.shape]
     return make_input(_identifier(declared.name), shape, declared.dtype)
+
+
+def _is_float(array: Array) -> bool:
+    return is_known(array.dtype) and dtype_named(array.dtype).is_float
 
 
 def _lifted(value: Any) -> Value:

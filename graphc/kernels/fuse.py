@@ -35,6 +35,9 @@ ROW = 16 << 10
 FEW_ROWS, LARGE = 8, 1 << 16
 """A space this large with fewer rows than this is not reduced by rows: threads would idle."""
 
+RUN = 8
+"""Neighbours in memory that fill the lanes of a vector."""
+
 
 @dataclass(eq=False)
 class Group:
@@ -102,6 +105,14 @@ class Group:
     def is_serial(self) -> bool:
         """Whether the outer space is too small to be worth sharing while the whole is large."""
         return self.outer_size < FEW_ROWS and self.size > LARGE
+
+    @property
+    def is_strided(self) -> bool:
+        """Whether the inner indices walk across memory, past `RUN` neighbours: many rows are then
+        best walked at once, for which none may be kept from one stage to the next.
+        """
+        behind = self.shape[max(self.inner) + 1 :] if self.inner else ()
+        return math.prod(behind) >= RUN
 
     def is_across(self, member: Node) -> bool:
         """Whether a member is a reduction over the outer indices, complete after the last one."""
@@ -323,8 +334,9 @@ class _Fuser:
         body = reduction_body(self.tracer, node, trial)
         stage = self.first_stage(body, trial)
         if isinstance(stage, int):
+            stage = self.unkept(body, trial, stage + stage % 2)
+        if isinstance(stage, int):
             group.respace(shape, axes)
-            return stage + stage % 2
         return stage
 
     def across(self, node: Node, group: Group) -> int | str:
@@ -341,7 +353,16 @@ class _Fuser:
             return first
         if group.is_serial and first > 0 and not outer:
             return f"{group.outer_size} rows are too few to share {group.size} elements"
-        return first + (first % 2 != outer)
+        return self.unkept(expr, group, first + (first % 2 != outer))
+
+    def unkept(self, expr: Expr, group: Group, stage: int) -> int | str:
+        """``stage``, unless a whole row, far apart in memory, had to be kept for it."""
+        for load in loads(expr) if group.is_strided else ():
+            producer = self.owner[load.buffer]
+            before = group.stages.get(producer, stage)
+            if before < stage and not group.is_outer(producer):
+                return f"rows of {producer.name or producer.op.name} lie across memory"
+        return stage
 
     def first_stage(self, expr: Expr, group: Group) -> int | str:
         """The first stage at which everything ``expr`` reads from the group is there."""

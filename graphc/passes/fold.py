@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.graph import Graph, Node
+from graphc.graph import Graph, Node, toposort
 from graphc.ops.elementwise import Bitcast, Cast, Elementwise
 from graphc.ops.leaves import Constant, Table, constant
 from graphc.ops.movement import broadcast_to
@@ -69,6 +69,21 @@ def _value(x: Node) -> Any:
     if value is None:
         return None
     return np.broadcast_to(np.array(value, x.dtype.numpy), x.type.static_shape)
+
+
+def is_constant(node: Node) -> bool:
+    """Whether ``node`` is made of numbers and tables alone."""
+    return all(
+        x.inputs or x.op.kind == "free" or Head.of(x.op) == Head(Table) for x in toposort([node])
+    )
+
+
+def computed(node: Node) -> Node:
+    """The table of a node that `is_constant`."""
+    values: dict[Node, Any] = {}
+    for x in toposort([node]):
+        values[x] = evaluate(x, [values[y] for y in x.inputs])
+    return Table.of(values[node], node.dtype)()
 
 
 NUMBERS: list[Rule] = [_number, _numbers]

@@ -12,11 +12,20 @@ from graphc.passes.equations.contraction import CONTRACTIONS
 from graphc.passes.equations.convolution import CONVOLUTIONS
 from graphc.passes.equations.logic import LOGIC
 from graphc.passes.equations.movement import MOVEMENT
+from graphc.passes.equations.one_hot import ONE_HOT
 from graphc.passes.equations.reduction import REDUCTIONS
 from graphc.passes.fold import NUMBERS
 from graphc.rewrite import Ledger, Rule, rewrite
 
-ALGEBRA: list[Rule] = [*MOVEMENT, *REDUCTIONS, *CONTRACTIONS, *CONVOLUTIONS, *LOGIC, *ARITHMETIC]
+ALGEBRA: list[Rule] = [
+    *MOVEMENT,
+    *ONE_HOT,
+    *REDUCTIONS,
+    *CONTRACTIONS,
+    *CONVOLUTIONS,
+    *LOGIC,
+    *ARITHMETIC,
+]
 
 
 def simplify(graph: Graph, ledger: Ledger | None = None) -> Graph:

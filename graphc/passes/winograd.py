@@ -19,6 +19,7 @@ from graphc.ops.convolution import Convolve
 from graphc.ops.movement import reshape, transpose
 from graphc.ops.selection import crop, pad
 from graphc.ops.winograd import FromTiles, Scheme, ToTiles
+from graphc.passes.fold import computed, is_constant
 from graphc.rewrite import Ledger, Rule, by_hand, rewrite
 from graphc.types import FLOAT32
 
@@ -61,6 +62,8 @@ def _correlated(node: Node) -> Node | None:
         _padded(w, [scheme.taps * n for n in tiling.blocks])
     )
     shape = (x.shape[0], w.shape[0], *(n * scheme.results for n in tiling.tiles))
+    if is_constant(w):
+        factors = _computed(factors)
     whole = reshape(FromTiles(scheme.output)(_products(tiling, images, factors)), shape)
     return reshape(crop(whole, (0,) * 4, (*shape[:2], *extents)), node.shape)
 
@@ -121,6 +124,12 @@ def _products(tiling: Tiling, images: Node, factors: Node) -> Node:
     )
 
 
+def _computed(factors: Node) -> Node:
+    """Constant factors [C,U,V,O,...], in memory by groups and filters, as products read them."""
+    blocks = range(4, len(factors.shape))
+    return transpose(computed(transpose(factors, (1, 2, 3, 0, *blocks))), (3, 0, 1, 2, *blocks))
+
+
 def _is_dense(node: Node) -> bool:
     """Whether a convolution of images has neither strides, dilation nor groups."""
     op: Any = node.op
@@ -129,14 +138,16 @@ def _is_dense(node: Node) -> bool:
 
 
 def _cost(tiling: Tiling, x: Node, w: Node) -> int:
-    """Operations of the products, and of moving what the transforms write once and read once."""
+    """Operations of the products, and of moving what the transforms write once and read once.
+    Constant filters are transformed while the graph is compiled.
+    """
     (batch, channels), filters = x.type.static_shape[:2], w.type.static_shape[0]
     tiles, blocks, windows = map(math.prod, (tiling.tiles, tiling.blocks, tiling.windows))
     images, factors, results = (
         batch * channels * windows, filters * channels * blocks, batch * filters * tiles
     )  # fmt: skip
     products = batch * filters * channels * tiles * blocks
-    moved = 2 * FLOAT32.bytes * (images + factors + results)
+    moved = FLOAT32.bytes * (2 * images + (1 if is_constant(w) else 2) * factors + 2 * results)
     return tiling.scheme.size**2 * (2 * products + BYTE * moved)
 
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from graphc.grad import gradients
 from graphc.graph import Graph, Node
 from graphc.kernels.candidates import CHEAP
-from graphc.kernels.fuse import FEW_ROWS, LARGE, fuse
+from graphc.kernels.fuse import FEW_ROWS, LARGE, RUN, fuse
 from graphc.kernels.kernel import Program
 from graphc.kernels.lower import lower, with_memory_for_roots
 from graphc.ops.contraction import matmul
 from graphc.ops.indexing import ScatterAdd, Take
 from graphc.ops.leaves import Iota, Table
 from graphc.ops.movement import broadcast_to, reshape, transpose
-from graphc.ops.reduction import fold, sum_over
+from graphc.ops.reduction import broadcast_in, fold, sum_over
 from graphc.scalars import exp, relu, tanh, where
 from graphc.types import INT64
 from kernels.models import adam_graph, layer_norm_graph, leaf, sgd_graph, softmax_graph, total
@@ -49,6 +49,23 @@ def test_softmax_keeps_the_dear_exponential_and_repeats_the_cheap_subtraction():
     (kernel,) = lower(softmax_graph()).kernels
     rows = [s.buffer.shape for s in kernel.stores if s.buffer.scope == "row"]
     assert rows == [(), (), (33,)]  # the maximum, the sum, the exponentials
+
+
+def test_no_row_that_lies_across_memory_is_kept_between_stages():
+    x = leaf("x", 3, 9, 2 * RUN)
+    e = exp(x)
+    shares = e / broadcast_in(sum_over(e, (1,)), x.shape, (0, 2))
+    assert kernels(shares) == [["exp", "sum"], ["divide"]]
+    assert "rows of e lie across memory" in reasons(shares)
+    again = sum_over(e * broadcast_in(sum_over(e, (1,)), x.shape, (0, 2)), (1,))
+    assert kernels(again) == [["exp", "sum"], ["multiply", "sum"]]
+
+
+def test_rows_that_are_read_again_or_nearly_touch_are_one_kernel():
+    x, y = leaf("x", 3, 9, 2 * RUN), exp(leaf("y", 3, 9, RUN - 1))
+    for a in (x, y):
+        shares = a / broadcast_in(sum_over(a, (1,)), a.shape, (0, 2))
+        assert len(kernels(shares)) == 1
 
 
 def test_bias_and_activation_join_the_contraction():

@@ -52,6 +52,20 @@ def one_hot(classes: int, *, swapped: bool = False) -> Node:
     return equal(counter, labels) if swapped else equal(labels, counter)
 
 
+def hot(labels: Node, classes: int, kind=FLOAT32, *, counter=None) -> Node:
+    """The one-hot tensor of labels along a new last axis."""
+    axis, shape = labels.type.rank, (*labels.shape, classes)
+    counter = counter or Iota(shape, axis, labels.dtype)()
+    return Cast(kind)(equal(along(labels, *shape), counter))
+
+
+def counted(classes: int, kind: str) -> Node:
+    """A table that counts, as the counter of labels [1,6]; converted when it is not of int64."""
+    numbers = Table.of(np.arange(classes)[None], INT64)()
+    numbers = numbers if kind == "int64" else Cast(DTYPES[kind])(numbers)
+    return Broadcast((1, 6, classes), (0, 2))(numbers)
+
+
 def table(*shape, kind=FLOAT32) -> Node:
     return Table.of(np.arange(np.prod(shape)).reshape(shape), kind)()
 
@@ -189,6 +203,25 @@ SAMPLES = {
         matmul(Broadcast((2, 3), (1,))(x(3)), x(3, 4, name="y")),
         Contract((0, 1), (0, 1), (1, 0))(x(2, 3), Broadcast((2, 3), (1,))(x(3, name="y"))),
     ],
+    "contract of one-hot": lambda: [
+        matmul(hot(x(6, kind="int64", name="i"), 4), x(4, 7)),
+        matmul(hot(x(9, kind="int32", name="i"), 1), x(1, 4)),
+        matmul(hot(x(9, kind="uint8", name="i"), 256), x(256, 2)),
+        matmul(hot(x(9, kind="int8", name="i"), 3, I32), x(3, 5, kind="int32")),
+        matmul(hot(x(9, kind="int64", name="i"), 6, FLOAT16), x(6, 5, kind="float16")),
+        Contract((0, 1, 2), (2, 3), (0, 1, 3))(hot(x(2, 3, kind="int32", name="i"), 4), x(4, 5)),
+        Contract((0, 1, 2), (3, 2, 4), (3, 1, 4, 0))(
+            hot(x(2, 3, kind="int32", name="i"), 4), x(2, 4, 5)),
+        Contract((0, 1), (2, 1), (2, 0))(x(5, 4), hot(x(6, kind="int64", name="i"), 4)),
+        Contract((0,), (0, 1), (1,))(hot(x(kind="int64", name="i"), 4), x(4, 5)),
+        Contract((0, 1), (1,), (0,))(hot(x(6, kind="int64", name="i"), 20), x(20)),
+        matmul(Reshape((6, 4))(hot(x(3, 2, kind="int64", name="i"), 4)), x(4, 5)),
+        matmul(where(one_hot(4, swapped=True), number(1.0, 6, 4), number(0.0, 6, 4)), x(4, 5)),
+        *(Contract((0, 1, 2), (2, 3), (0, 1, 3))(
+            hot(x(1, 6, kind=kind, name="i"), 5, counter=counted(5, kind)), x(5, 4))
+          for kind in ("int64", "int32")),
+        matmul(hot(x(0, kind="int64", name="i"), 4), x(4, 7)),
+    ],
     "contract with a number": lambda: [
         matmul(x(2, 3), number(0.5, 3, 4)),
         matmul(number(2.0, 5, 2, 3), x(5, 3, 4)),
@@ -289,7 +322,7 @@ def awkward(node: Node, rng, infinite: bool):
     rng.shuffle(special)
     size = int(np.prod(node.shape))
     more = rng.normal(size=size) * 3 if node.dtype.is_float else rng.integers(0, 2, size)
-    return np.resize(np.concatenate([special, more.astype(special.dtype)])[-size:], node.shape)
+    return np.resize(np.concatenate([special, more.astype(special.dtype)])[:size], node.shape)
 
 
 @pytest.mark.parametrize("name", list(SAMPLES))
@@ -343,6 +376,30 @@ def test_names_are_unique_and_reasons_given():
         ("split fold", lambda: fold("add", x(1000, 1000), (0,))),
         ("sum of one-hot", lambda: sum_over(
             where(one_hot(4), x(6, 4), number(0.0, 6, 4)), (1,))),
+        ("sum of one-hot", lambda: sum_over(where(
+            equal(along(x(6, kind="uint8"), 6, 300), Iota((6, 300), 1, DTYPES["uint8"])()),
+            number(1.0, 6, 300), number(0.0, 6, 300)), (1,))),
+        ("contract of one-hot", lambda: matmul(hot(x(6, kind="uint8"), 300), x(300, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(
+            hot(x(6), 4, counter=Iota((6, 4), 1, FLOAT32)()), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(
+            hot(x(6, kind="int64"), 4, counter=Iota((6, 4), 0)()), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(
+            hot(x(6, kind="int64"), 4, counter=Broadcast((6, 4), (1,))(
+                table(4, kind=INT64) + number(1, 4, kind=INT64))), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(Cast(FLOAT32)(equal(
+            x(6, 4, kind="int64"), Iota((6, 4), 1)())), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(Cast(FLOAT32)(less(
+            along(x(6, kind="int64"), 6, 4), Iota((6, 4), 1)())), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(where(
+            one_hot(4), number(2.0, 6, 4), number(0.0, 6, 4)), x(4, 2, name="w"))),
+        ("contract of one-hot", lambda: Contract((0, 1), (0, 2), (1, 2))(
+            hot(x(6, kind="int64"), 4), x(6, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(
+            hot(x(2, 6, kind="int64"), 4), x(2, 4, 3, name="w"))),
+        ("contract of one-hot", lambda: matmul(
+            Reshape((4, 6))(hot(x(6, kind="int64"), 4)), x(6, 2, name="w"))),
+        ("contract of one-hot", lambda: matmul(hot(x(6, kind="int64"), 0), x(0, 2, name="w"))),
         ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
             x(4, 1, 8, 17, 18), x(1, 8, 8, 3, 3, name="w"))),
         ("fast convolution", lambda: Convolve((2, 2), (1, 1))(

@@ -11,6 +11,7 @@ from execute import interpreted, looped, native
 from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node
 from graphc.ops.convolution import convolution
+from graphc.ops.leaves import Table
 from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.reduction import sum_over
 from graphc.ops.winograd import Scheme
@@ -96,3 +97,17 @@ def test_infinity_spoils_its_tile_only():
     fast = fast_convolutions(graph)
     ours, wanted = native(fast, arrays)[0], interpreted(graph, arrays)[0]
     np.testing.assert_allclose(ours[..., 8:, 8:], wanted[..., 8:, 8:], atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_constant_filters_are_transformed_once(sizes, rng):
+    batch, channels, filters, height, width, padding, taps = sizes
+    x = leaf("x", batch, channels, height, width)
+    w = rng.standard_normal((filters, channels, *taps)).astype(np.float32)
+    y = convolution(x, Table.of(w, x.dtype)(), (1, 1), ((padding, padding),) * 2, (1, 1))
+    graph = Graph((x,), (y,))
+    changed = [n for n in tiles(fast_convolutions(graph)) if n.op.name == "to_tiles"]
+    assert len(changed) == 1  # of the images; the filters are a table
+    arrays = [rng.standard_normal(x.type.static_shape).astype(np.float32)]
+    (wanted,), (found,) = interpreted(graph, arrays), native(graph, arrays)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())

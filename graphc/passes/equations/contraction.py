@@ -24,7 +24,7 @@ def _swapped(op: Any) -> Any:
     return Contract(op.right, op.left, op.out)
 
 
-def _either(node: Node, change: Any) -> Node | None:
+def either(node: Node, change: Any) -> Node | None:
     """``change(op, operand, other)`` tried for the left operand, then for the right one."""
     left, right = node.inputs
     changed: Node | None = change(node.op, left, right, False)
@@ -49,7 +49,7 @@ def _contract_of_transpose(node: Node) -> Node | None:
         labels = tuple(label[a] for a in range(len(moved.axes)))
         return _contract(labels, x.inputs[0], op, other, swapped, op.out)
 
-    return _either(node, change)
+    return either(node, change)
 
 
 @by_hand("contract of copies", Contract, why="equal copies give equal products")
@@ -67,7 +67,7 @@ def _contract_of_copies(node: Node) -> Node | None:
         made = _contract(labels, x.inputs[0], op, other, swapped, out)
         return broadcast_in(made, node.shape, tuple(op.out.index(k) for k in out))
 
-    return _either(node, change)
+    return either(node, change)
 
 
 @by_hand(
@@ -83,7 +83,7 @@ def _contract_with_number(node: Node) -> Node | None:
         scaled = combine("multiply", fold("add", other, summed), value)
         return _placed(scaled, [k for k in op.right if k in op.out], op.out, node)
 
-    return _either(node, change)
+    return either(node, change)
 
 
 def _placed(x: Node, labels: list[int], out: Labels, node: Node) -> Node:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.graph import Node
-from graphc.ops.elementwise import Elementwise, combine
-from graphc.ops.leaves import Iota, constant
-from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
+from graphc.ops.elementwise import combine
+from graphc.ops.movement import Reshape, Transpose, reshape, transpose
 from graphc.ops.reduction import Broadcast, Fold, broadcast_in, fold
-from graphc.rewrite import Head, Rule, along, by_hand, number_of, rule, total, variable
-from graphc.scalars import logical_and
+from graphc.rewrite import Rule, along, by_hand, rule, total, variable
 
 x, g, e, s = variable("x"), variable("g"), variable("e"), variable("s")
 _SHARE = e / along(s, "axes")
@@ -22,7 +20,9 @@ _LARGEST_EXACT = {16: 2**8, 32: 2**24, 64: 2**53}
 """Integers up to here are exact in floats of that width (bfloat16 has 8 digits)."""
 
 
-@by_hand("fold one element", Fold, why="a fold of one element is that element")
+@by_hand(
+    "fold one element", Fold, why="a fold of one element is that element", unsafe="sign of zero"
+)
 def _fold_one(node: Node) -> Node | None:
     op: Any = node.op
     operand = node.inputs[0]
@@ -123,40 +123,6 @@ def _again(folded: Node, node: Node, middle: Node) -> Node:
     return broadcast_in(folded, node.shape, axes)
 
 
-@by_hand(
-    "sum of one-hot", Head(Fold, "add"), of=Head(Elementwise, "where"),
-    why="a label meets the counter once if it is in range, else never",
-)  # fmt: skip
-def _sum_of_one_hot(node: Node) -> Node | None:
-    op: Any = node.op
-    condition, chosen, other = node.inputs[0].inputs
-    labels = _labels_met(condition, op.axes)
-    value = number_of(chosen)
-    if labels is None or value is None or number_of(other) != 0:
-        return None
-    classes = node.inputs[0].shape[op.axes[0]]
-    if not isinstance(classes, int):
-        return None
-    in_range = logical_and(labels >= 0, labels < classes)
-    like = broadcast_to(constant(value, node.dtype), node.shape)
-    return combine("where", in_range, like, 0)
-
-
-def _labels_met(condition: Node, axes: tuple[int, ...]) -> Node | None:
-    """The labels that are compared with a counter along the one axis of ``axes``; or None."""
-    if Head.of(condition.op) != Head(Elementwise, "equal"):
-        return None
-    for labels, counter in (condition.inputs, condition.inputs[::-1]):
-        placed: Any = labels.op
-        counts: Any = counter.op
-        if Head.of(placed) != Head(Broadcast) or Head.of(counts) != Head(Iota):
-            continue
-        copied = tuple(a for a in range(labels.type.rank) if a not in placed.axes)
-        if axes == copied == (counts.axis,):
-            return labels.inputs[0]
-    return None
-
-
 REDUCTIONS: list[Rule] = [
     rule(
         "gradient of shares",
@@ -165,7 +131,6 @@ REDUCTIONS: list[Rule] = [
         why="a factor 1/s leaves the sum and goes into the share, which is kept anyway",
         unsafe="rounding",
     ),
-    _sum_of_one_hot,
     _fold_one,
     _fold_twice,
     _fold_of_transpose,

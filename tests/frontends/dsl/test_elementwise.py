@@ -207,3 +207,16 @@ def test_logic():
         assert_close(run(getattr(gc, name), a=a, b=b), getattr(np, name)(a, b))
     assert_close(run(gc.logical_not, a=a), ~a)
     assert_close(run(lambda a, b: (a & b) | ~a, a=a, b=b), (a & b) | ~a)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gc.input("x", (2,), "complex64"),
+        lambda: gc.constant(np.array([1j])),
+        lambda: gc.ones(3) * 1j,
+    ],
+)
+def test_complex_numbers_are_refused_in_plain_words(make):
+    with pytest.raises(gc.UserError, match="no complex numbers"):
+        make()

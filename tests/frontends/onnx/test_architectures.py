@@ -24,6 +24,12 @@ def test_logits_are_those_of_onnx_runtime(name):
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
+def test_constant_weights_give_the_same():
+    (found,) = load(network("squeezenet"), trainable=False).run(image())
+    wanted = np.load(EXPECTED)["squeezenet"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("name", SLOW_BUT_FOR_TWO)
 def test_one_step_of_training(name):
     model = load(network(name))
@@ -31,11 +37,12 @@ def test_one_step_of_training(name):
     logits = model(x).reshape(1, 1000)
     spread = logits.std() + 1e-3  # random weights make logits of any size
     loss = nn.losses.cross_entropy(logits / gc.stop_gradient(spread), np.array([7]))
-    updates = optim.SGD(1e-3).updates(loss, model.parameters())
-    step = gc.compile([x], loss, updates=updates)
+    parameters = model.parameters()
+    slopes = optim.clip_by_norm(gc.grad(loss, parameters), 0.01)
+    step = gc.compile([x], loss, updates=optim.SGD(0.1).step(parameters, slopes))
     before, after = float(step(image())), float(step(image()))
     assert np.isfinite([before, after]).all()
-    assert after != before
+    assert after < before
 
 
 @pytest.mark.parametrize("name", SLOW_BUT_FOR_TWO)
@@ -46,7 +53,9 @@ def test_gradient_of_all_weights_along_a_direction(name, rng):
     values[model.inputs[0].name] = gc.constant(image())
     (logits,) = translate(model.proto.graph, values, Surroundings.of(model.proto))
     loss = (logits * rng.normal(size=logits.shape)).sum()
-    found = gc.check_grad(loss, t, {t: 0.0}, epsilon=1e-7, rtol=1e-3, backend="llvm")
+    # A hundred layers multiply what a step changes, so it must be tiny: at 1e-7 of the weights the
+    # differences of DenseNet are wrong by a third, at 1e-9 those of all are right to 4 digits.
+    found = gc.check_grad(loss, t, {t: 0.0}, epsilon=1e-9, rtol=1e-3, backend="llvm")
     assert found, str(found)
 
 

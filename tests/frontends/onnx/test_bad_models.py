@@ -35,7 +35,7 @@ def call(name, given, result):
     return helper.make_node(name, [given], [result], domain="own")
 
 
-def refused(source, match="GC0501"):
+def check_refused(source, match="GC0501"):
     with pytest.raises(gc.UserError, match=match):
         load(source)
 
@@ -49,15 +49,15 @@ def test_the_model_is_good_as_it_is():
 def test_a_model_cut_short(tmp_path, length):
     path = tmp_path / "model.onnx"
     path.write_bytes(made().SerializeToString()[:length])
-    refused(path)
+    check_refused(path)
 
 
 def test_text_that_is_no_utf8():
-    refused(made().SerializeToString().replace(b"model", b"mode\xff"), "not UTF-8")
+    check_refused(made().SerializeToString().replace(b"model", b"mode\xff"), "not UTF-8")
 
 
 def test_a_model_without_results():
-    refused(made(outputs=()), "no results")
+    check_refused(made(outputs=()), "no results")
 
 
 # Arrays -------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def test_shapes_that_do_not_fit(dims):
     weight = numpy_helper.from_array(WEIGHT, "w")
     del weight.dims[:]
     weight.dims.extend(dims)
-    refused(made(weights=[weight]))
+    check_refused(made(weights=[weight]))
 
 
 OUTSIDE = ["../secret", "/etc/hostname", "a/../../secret", "", ".", "missing", "link"]
@@ -82,7 +82,7 @@ def test_arrays_that_lie_elsewhere(tmp_path, place):
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value=place)
     (folder / "model.onnx").write_bytes(made(weights=[weight]).SerializeToString())
-    refused(folder / "model.onnx")
+    check_refused(folder / "model.onnx")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_places_in_a_file_that_do_not_fit(tmp_path, key, value):
 # Functions ----------------------------------------------------------------------------------------
 def test_functions_that_call_each_other():
     functions = [function("f", call("g", "a", "b")), function("g", call("f", "a", "b"))]
-    refused(made(call("f", "x", "y"), functions=functions))
+    check_refused(made(call("f", "x", "y"), functions=functions))
 
 
 def test_functions_that_unfold_without_end():
@@ -114,7 +114,7 @@ def test_functions_that_unfold_without_end():
     functions = [function("f0", helper.make_node("Relu", ["a"], ["b"]))]
     for k in range(60):
         functions.append(function(f"f{k + 1}", call(f"f{k}", "a", "c"), call(f"f{k}", "c", "b")))
-    refused(made(call("f60", "x", "y"), functions=functions), "unfold")
+    check_refused(made(call("f60", "x", "y"), functions=functions), "unfold")
     small = made(call("f5", "x", "y"), functions=functions[:6])
     (found,) = load(small).run(-np.ones((4, 2), np.float32), backend="numpy")
     assert not found.any()

@@ -40,7 +40,7 @@ class OnnxFile(Model):
 
     def graphc(self, gc: Any, **tensors: Any) -> Any:
         """The model, called with its inputs in order."""
-        return onnx_frontend().load(self.file)(*tensors.values())
+        return onnx_frontend().load(self.file, trainable=False)(*tensors.values())
 
 
 def is_file(name: str) -> bool:
