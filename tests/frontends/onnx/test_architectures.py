@@ -13,6 +13,8 @@ from graphc import nn, optim
 from graphc.frontends.onnx.model import load
 from graphc.frontends.onnx.translate import Surroundings, translate
 
+pytestmark = pytest.mark.outside
+
 FAST = {"bvlc_alexnet", "squeezenet"}
 SLOW_BUT_FOR_TWO = [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 

@@ -11,6 +11,8 @@ from graphc.errors import UserError
 from graphc.frontends.dsl.structure import flatten
 from graphc.frontends.onnx.backend import Backend, Oracle
 
+pytestmark = pytest.mark.outside
+
 BACKENDS = {"llvm": Backend, "numpy": Oracle}
 RUNNING = [name for name in cases() if name not in skipped()]
 

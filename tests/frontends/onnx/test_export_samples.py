@@ -25,6 +25,8 @@ from graphc.graph import Graph
 from random_graphs import Drawn, graphs
 from samples import DISTINCT, Sample
 
+pytestmark = pytest.mark.outside
+
 
 @pytest.mark.parametrize("sample", DISTINCT, ids=str)
 def test_a_sample_comes_back_as_it_was(sample: Sample):

@@ -26,6 +26,8 @@ EXCEPTIONS = dict(
     line.split(maxsplit=1) for line in (FOLDER / "no_gradient.txt").read_text("utf-8").splitlines()
 )
 
+pytestmark = pytest.mark.outside
+
 
 def _has_floats(name):
     case = cases()[name]
