@@ -40,7 +40,7 @@ def test_one_step_of_training(name):
     spread = logits.std() + 1e-3  # random weights make logits of any size
     loss = nn.losses.cross_entropy(logits / gc.stop_gradient(spread), np.array([7]))
     parameters = model.parameters()
-    slopes = optim.clip_by_norm(gc.grad(loss, parameters), 0.01)
+    slopes = optim.clip_by_global_norm(gc.grad(loss, parameters), 0.01)
     step = gc.compile([x], loss, updates=optim.SGD(0.1).step(parameters, slopes))
     before, after = float(step(image())), float(step(image()))
     assert np.isfinite([before, after]).all()
