@@ -53,8 +53,8 @@ class Listing:
 
     @functools.cached_property
     def forms(self) -> list[Form]:
-        kernels = self.program.kernels
-        return self.choose([*map(form, kernels, operand_uses(kernels))])
+        program = self.program
+        return self.choose([*map(form, program.kernels, operand_uses(program))])
 
     def report(self, fault: int) -> None:
         """Raise the error of a checked index that missed: ``kernel << 32 | number of check``."""
@@ -89,6 +89,7 @@ class Executable:
         self.results = Results(self.image.outputs)
         self.driver, self.pool = driver(), pool()
         self._lay_out()
+        self._drive(self.beforehand, 0, len(self.beforehand) // STEP)
         self.attempt = entry(self._call())
         _LIVING.add(self)
 
@@ -119,7 +120,9 @@ class Executable:
         self.inputs, self.results_at = self._places("input"), self._places("output")
 
     def _write_steps(self) -> None:
-        self.tables, steps = [], []
+        self.tables = []
+        steps: list[int] = []
+        beforehand: list[int] = []
         self.functions: dict[int, Any] = {}
         found = addresses(c for c in self.image.codes if c.binary)
         called = {c.code: c for c in self.image.calls}
@@ -135,11 +138,13 @@ class Executable:
             entries = found.get(self.image.codes[step.code].name, ())
             if step.code in called:
                 entries = (self._library(number, called[step.code]),)
-            for n in step.phases:
-                phase, entered = phases[n], entries[n]
-                chunk = grain(phase.extent, phase.unit, dearest, self.pool.threads)
-                steps += [entered, ctypes.addressof(table), max(phase.extent, 1), chunk]
+            for written, chosen in ((beforehand, step.once), (steps, step.phases)):
+                for n in chosen:
+                    phase, entered = phases[n], entries[n]
+                    chunk = grain(phase.extent, phase.unit, dearest, self.pool.threads)
+                    written += [entered, ctypes.addressof(table), max(phase.extent, 1), chunk]
         self.steps = (ctypes.c_int64 * max(len(steps), 1))(*steps)
+        self.beforehand = (ctypes.c_int64 * len(beforehand))(*beforehand)
         self.count = len(steps) // STEP
 
     def _library(self, number: int, called: Called) -> int:
@@ -221,7 +226,7 @@ class Executable:
         """
         with self.lock:
             outputs = self._bind(arrays)
-            self._execute(0, self.count)
+            self._drive(self.steps, 0, self.count)
         self._check()
         return outputs
 
@@ -264,8 +269,9 @@ class Executable:
                 ctypes.c_int64.from_address(slot).value = address
         return outputs
 
-    def _execute(self, first: int, count: int) -> None:
-        start = ctypes.addressof(self.steps) + 8 * STEP * first
+    def _drive(self, steps: ctypes.Array[ctypes.c_int64], first: int, count: int) -> None:
+        """Run some of the ``steps``."""
+        start = ctypes.addressof(steps) + 8 * STEP * first
         self.pool.ready()
         self.driver(start, count, self.pool.state, self.pool.parallel_for)
 
@@ -281,7 +287,7 @@ class Executable:
                 first = 0
                 for kernel, count in enumerate(phases):
                     start = time.perf_counter()
-                    self._execute(first, count)
+                    self._drive(self.steps, first, count)
                     line[kernel] = time.perf_counter() - start
                     first += count
             del outputs

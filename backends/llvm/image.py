@@ -17,7 +17,7 @@ from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.code import Code, Form, by_choice, codes, described, restored
 from graphc.backends.llvm.library import Signature, signature
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
-from graphc.backends.llvm.panels import Place, Use, place_of, shared_panels
+from graphc.backends.llvm.panels import Place, Use, constants_of, place_of, shared_panels
 from graphc.expr import Buffer
 from graphc.graph import Array, Graph, Node
 from graphc.kernels.kernel import Program
@@ -32,11 +32,14 @@ KINDS = ("input", "output", "leaf", "constant", "arena")
 
 @dataclass(frozen=True)
 class Step:
-    """A kernel of the program: the number of its code, the slots it is given, the phases to run."""
+    """A kernel of the program: the number of its code, the slots it is given, the phases to run,
+    and those to run ``once``, before the first call.
+    """
 
     code: int
     slots: tuple[int, ...]
     phases: tuple[int, ...]
+    once: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def image_of(
     known_by_key = codes(forms)
     known = [known_by_key[form.key] for form in forms]
     uses = [_use(form, c) for form, c in zip(forms, known, strict=True)]
-    panels = shared_panels(uses)
+    panels = shared_panels(uses, constants_of(program))
     homes, constants = _homes(program, held)
     slots: dict[Slot, int] = {}
     number = {key: n for n, key in enumerate(known_by_key)}
@@ -107,9 +110,11 @@ def image_of(
             else _slot(homes, place)
             for n, place in enumerate(use.places)
         ]
-        run = (p for p in range(len(known[k].phases)) if (k, p) not in panels.needless)
+        phases = range(len(known[k].phases))
+        run = tuple(p for p in phases if (k, p) not in panels.needless)
+        once = tuple(p for p in phases if (k, p) in panels.once)
         found = tuple(slots.setdefault(place, len(slots)) for place in places)
-        steps.append(Step(number[form.key], found, tuple(run)))
+        steps.append(Step(number[form.key], found, run, once))
     return Image(
         tuple(b.type for b in program.inputs),
         tuple(b.type for b in program.outputs),
@@ -170,7 +175,7 @@ def write(of: Image) -> bytes:
         "inputs": [type_as_list(t) for t in of.inputs],
         "outputs": [type_as_list(t) for t in of.outputs],
         "codes": [described(c) for c in of.codes],
-        "steps": [[s.code, s.slots, s.phases] for s in of.steps],
+        "steps": [[s.code, s.slots, s.phases, s.once] for s in of.steps],
         "slots": of.slots,
         "arena": of.arena_bytes,
         "constants": [[str(a.dtype), *a.shape] for a in of.constants],
@@ -191,7 +196,7 @@ def read(data: bytes) -> Image:
             tuple(map(type_of_list, head["inputs"])),
             tuple(map(type_of_list, head["outputs"])),
             codes,
-            tuple(Step(int(c), ints(slots), ints(phases)) for c, slots, phases in head["steps"]),
+            tuple(Step(int(code), *map(ints, rest)) for code, *rest in head["steps"]),
             tuple((str(kind), int(number), int(shift)) for kind, number, shift in head["slots"]),
             int(head["arena"]),
             tuple(_table(type_of_list(t), part) for t, part in tables),
@@ -231,7 +236,7 @@ def _check(of: Image) -> None:
         called = of.codes[step.code]
         _require(len(step.slots) == len(called.arguments))
         _require(_all_below(step.slots, len(of.slots)))
-        _require(_all_below(step.phases, len(called.phases)))
+        _require(_all_below((*step.phases, *step.once), len(called.phases)))
 
 
 def _all_below(values: Iterable[int], limit: int) -> bool:

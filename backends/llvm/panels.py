@@ -1,4 +1,4 @@
-"""Panels that several kernels fill alike are filled once.
+"""Panels that several kernels fill alike are filled once, and those of constants before any call.
 
 Comes in: the kernels of a program, in order, and how each fills its scratch. Goes out: where each
 kernel's scratch lies, and which of its phases need not run. A separate step because it looks across
@@ -9,18 +9,21 @@ into panels costs as much as multiplying 32 rows by them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from graphc.backends.llvm.emit import phase_groups
 from graphc.backends.llvm.schedule import View
 from graphc.expr import Buffer, Load, Reduce, walk
-from graphc.kernels.kernel import Kernel
+from graphc.kernels.kernel import Kernel, Program
 from graphc.loops.ir import Put, Statement, expressions, statements
 from graphc.loops.text import Names, loops_text
 from graphc.types import TensorType
 
 ALIGNMENT = 64
+ALWAYS = 1 << 20
+"""The kernels that one copy of a constant serves: those of all calls."""
+
 Place = tuple[Buffer, int]
 """Memory, and the element at which a kernel's view of it begins."""
 
@@ -56,16 +59,17 @@ class Use:
 
 @dataclass(frozen=True)
 class Panels:
-    """Byte offsets of the scratch behind every (kernel, slot) in ``size`` bytes, and the (kernel,
-    phase) to leave out.
+    """Byte offsets of the scratch behind every (kernel, slot) in ``size`` bytes, the (kernel,
+    phase) to leave out of every call, and those of them to run ``once``, before the first.
 
     Scratch that one kernel uses begins at 0, because kernels run one after another; scratch that a
-    later kernel reads again has a place of its own.
+    later kernel or call reads again has a place of its own.
     """
 
     offsets: dict[tuple[int, int], int]
     size: int
     needless: frozenset[tuple[int, int]]
+    once: frozenset[tuple[int, int]]
 
 
 def place_of(buffer: Buffer) -> Place:
@@ -75,16 +79,18 @@ def place_of(buffer: Buffer) -> Place:
     return buffer, 0
 
 
-def shared_panels(kernels: Sequence[Use]) -> Panels:
+def shared_panels(kernels: Sequence[Use], constants: Collection[Buffer] = ()) -> Panels:
     """Where the scratch of each kernel lies.
 
     A kernel finds its panels filled when an earlier one filled them by equal loops from the same
-    memory, and nothing wrote to that memory since.
+    memory, and nothing wrote to that memory since; or when that memory is one of ``constants``.
     """
     filled: dict[Key, Slot] = {}
     read_by: dict[Buffer, list[Key]] = {}
     twin: dict[Slot, Slot] = {}
+    lasting: set[Slot] = set()
     needless: set[tuple[int, int]] = set()
+    once: set[tuple[int, int]] = set()
     for number, kernel in enumerate(kernels):
         twin.update({slot: slot for slot in _scratch(number, kernel)})
         for filling in kernel.fillings:
@@ -94,14 +100,21 @@ def shared_panels(kernels: Sequence[Use]) -> Panels:
             twin[slot] = filled.setdefault(key, slot)
             for memory, _ in sources:
                 read_by.setdefault(memory, []).append(key)
+            phases = {(number, phase) for phase in filling.phases}
             if twin[slot] != slot:
-                needless.update((number, phase) for phase in filling.phases)
+                needless |= phases
+                lasting.add(twin[slot])
+            elif all(memory in constants for memory, _ in sources):
+                needless |= phases
+                once |= phases
+                lasting.add(slot)
         for k in kernel.written:
             place = kernel.places[k]
             if isinstance(place, tuple):
                 for key in read_by.pop(place[0], ()):
                     filled.pop(key, None)
-    return _laid_out(kernels, twin, frozenset(needless))
+    offsets, size = _laid_out(kernels, twin, lasting)
+    return Panels(offsets, size, frozenset(needless), frozenset(once))
 
 
 def _scratch(number: int, kernel: Use) -> list[Slot]:
@@ -113,14 +126,22 @@ def _memory(place: Place | TensorType) -> Place:
     return place
 
 
-def operand_uses(kernels: Sequence[Kernel]) -> list[dict[Buffer, int]]:
-    """For each kernel, how many kernels of its form read each operand of its sums.
+def constants_of(program: Program) -> set[Buffer]:
+    """The buffers that hold one value for ever."""
+    return {buffer for node, buffer in program.leaves if node.op.storage is None}
 
-    Kernels of one form are scheduled alike, so one copy of the operand will serve them.
+
+def operand_uses(program: Program) -> list[dict[Buffer, int]]:
+    """For each kernel, how many kernels one copy of each operand of its sums will serve: those of
+    its form, which are scheduled alike; `ALWAYS` for a constant.
     """
-    read = [(_form(kernel), _operands(kernel)) for kernel in kernels]
+    constants = constants_of(program)
+    read = [(_form(kernel), _operands(kernel)) for kernel in program.kernels]
     count = Counter((form, b) for form, operands in read for b in operands)
-    return [{b: count[form, b] for b in operands} for form, operands in read]
+    return [
+        {b: ALWAYS if b in constants else count[form, b] for b in operands}
+        for form, operands in read
+    ]
 
 
 def _form(kernel: Kernel) -> tuple[int, ...]:
@@ -170,9 +191,9 @@ def _read(group: Iterable[Statement]) -> set[Buffer]:
 
 
 def _laid_out(
-    kernels: Sequence[Use], twin: dict[Slot, Slot], needless: frozenset[tuple[int, int]]
-) -> Panels:
-    lasting = {first for slot, first in twin.items() if first != slot}
+    kernels: Sequence[Use], twin: dict[Slot, Slot], lasting: set[Slot]
+) -> tuple[dict[Slot, int], int]:
+    """The offset of each slot, and the bytes of all."""
     offsets: dict[Slot, int] = {}
     top = 0
     for number, kernel in enumerate(kernels):
@@ -187,7 +208,7 @@ def _laid_out(
             offsets[slot] = top
             top += _size(kernels[slot[0]], slot)
     offsets.update({slot: offsets[first] for slot, first in twin.items()})
-    return Panels(offsets, top, needless)
+    return offsets, top
 
 
 def _size(kernel: Use, slot: Slot) -> int:

@@ -49,7 +49,7 @@ class Backend(base.Backend):
         if name not in cls.backends:
             known = ", ".join(cls.backends)
             raise UserError("GC0402", f"no device {device!r}", fix=f"use one of {known}")
-        return Prepared(load(model), cls.backends[name])
+        return Prepared(load(model, trainable=False), cls.backends[name])
 
     @classmethod
     def run_model(
