@@ -28,8 +28,11 @@ def widened(x: Array) -> Array:
 
 def rounded(x: Array, to: DType) -> Array:
     """What computing gave, as it is stored."""
+    array = np.asarray(x)
+    if array.dtype == to.numpy:
+        return array
     with np.errstate(all="ignore"):
-        return np.asarray(x).astype(to.numpy, copy=False)
+        return array.astype(to.numpy)
 
 
 def evaluate(node: Node, arrays: Sequence[Array]) -> Array:

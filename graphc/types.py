@@ -109,6 +109,7 @@ DTYPES: dict[str, DType] = {
         DType("float64", "float", 64),
     ]
 }
+_BY_NUMPY = {d.numpy: d for d in DTYPES.values()}
 BOOL, INT32, INT64, UINT32 = (DTYPES[n] for n in ("bool", "int32", "int64", "uint32"))
 FLOAT16, FLOAT32, FLOAT64 = (DTYPES[n] for n in ("float16", "float32", "float64"))
 
@@ -121,6 +122,8 @@ def dtype(spec: DType | DTypeLike) -> DType:
     """The `DType` for a name, a NumPy dtype or a DType. Raises `UserError` GC0105."""
     if isinstance(spec, DType):
         return spec
+    if isinstance(spec, np.dtype) and spec in _BY_NUMPY:  # the name of a dtype is slow to compute
+        return _BY_NUMPY[spec]
     name = spec if isinstance(spec, str) else None
     if name not in DTYPES:
         try:

@@ -21,7 +21,7 @@ def assert_close(ours, numpys, **tolerance):
     np.testing.assert_allclose(ours, numpys, **{"rtol": 1e-5, "atol": 1e-6} | tolerance)
 
 
-def check_gradients(layer, rng, *arrays, first=lambda outputs: outputs):
+def check_gradients(layer, rng, *arrays, first=lambda outputs: outputs, backend="numpy"):
     """The gradients of a layer by its inputs and every parameter agree with differences."""
     kinds = ["float32" if a.dtype.kind == "f" else a.dtype for a in arrays]
     shapes = [a.shape for a in arrays]
@@ -30,5 +30,5 @@ def check_gradients(layer, rng, *arrays, first=lambda outputs: outputs):
     loss = (y * rng.normal(size=y.shape)).sum()
     floats = [x for x in inputs if x.dtype.is_float]
     values = dict(zip(inputs, arrays, strict=True))
-    report = gc.check_grad(loss, [*floats, *layer.parameters()], values)
+    report = gc.check_grad(loss, [*floats, *layer.parameters()], values, backend=backend)
     assert report, report

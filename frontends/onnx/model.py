@@ -25,8 +25,10 @@ from graphc.frontends.dsl.structure import Rebuild, flatten
 from graphc.frontends.dsl.tensor import Tensor
 from graphc.frontends.nn.module import Module
 from graphc.frontends.onnx.narrow import Kind, holder, kept, kind_of, marked, shown
-from graphc.frontends.onnx.reader import Source, read, to_array
-from graphc.frontends.onnx.translate import Surroundings, check_supported, literal, translate
+from graphc.frontends.onnx.reader import Source, nodes_in, read, to_array
+from graphc.frontends.onnx.support import check_supported
+from graphc.frontends.onnx.surroundings import Surroundings
+from graphc.frontends.onnx.translate import literal, translate
 from graphc.frontends.onnx.values import Undecided, Value
 from graphc.graph import Array
 from graphc.types import DType, is_known
@@ -76,8 +78,10 @@ def load(source: Source, *, trainable: bool = True) -> Model:
     """The model in an ONNX file (also as bytes or as an `onnx.ModelProto`), operator sets 7 and up.
 
     Float weights become parameters, which optimisers change and ``state_dict`` lists under their
-    names in the file; other initialisers become constants. With ``trainable=False`` all of them do,
-    and what depends on them alone, such as transformed filters, is computed once.
+    names in the file; the running means and variances of batch normalisation, which are measured
+    and not learned, are listed but not changed. Other initialisers become constants. With
+    ``trainable=False`` all of them do, and what depends on them alone, such as transformed filters,
+    is computed once.
     Raises `UserError`: GC0501 (no valid model, or one that names files outside its folder), GC0505
     (operators or types that graphc lacks, all of them at once).
     """
@@ -92,19 +96,25 @@ class Model(Module):
     ``inputs`` are the declared inputs, ``outputs`` the names of the results. Called with tensors
     (or arrays, whose values are then part of the program) it returns its results as tensors: one,
     or a tuple. Numbers of 2 to 8 bits are in tensors of a dtype that holds them (`narrow`), and in
-    the arrays of `run` as they are stored.
+    the arrays of `run` as they are stored. ``proto`` is the model without its weights.
     """
 
     def __init__(self, proto: onnx.ModelProto, *, trainable: bool = True) -> None:
-        self.proto = proto
+        self.proto = _without_weights(proto)
         self.scope_name = _identifier(proto.graph.name or "model")
-        initial = {x.name: to_array(x) for x in proto.graph.initializer}
-        self._weights = {
-            name: parameter(array, name, dtype=array.dtype)
-            for name, array in initial.items()
-            if trainable and array.size > 1 and _is_float(array)
-        }
-        self._constants = {n: literal(a) for n, a in initial.items() if n not in self._weights}
+        self._around = Surroundings.of(self.proto)
+        self._weights: dict[str, Tensor] = {}
+        self._constants: dict[str, Tensor] = {}
+        decisive, measured = _kept_from_training(self.proto.graph, self._around)
+        for initializer in proto.graph.initializer:
+            name, array = initializer.name, to_array(initializer)
+            if trainable and array.size > 1 and _is_float(array) and name not in decisive:
+                self._weights[name] = parameter(
+                    array, name, dtype=array.dtype, trainable=name not in measured
+                )
+            else:
+                self._constants[name] = literal(array)
+        initial = {**self._weights, **self._constants}
         self.inputs = [_declared(x) for x in proto.graph.input if x.name not in initial]
         self.outputs = [y.name for y in proto.graph.output]
         self._kinds = [_declared(y).kind for y in proto.graph.output]
@@ -112,7 +122,7 @@ class Model(Module):
         self._fixed: dict[Any, tuple[int, ...]] = {}
 
     def named_state(self) -> dict[str, Tensor]:
-        """The weights by their names in the file."""
+        """The weights, also those that no training changes, by their names in the file."""
         return dict(self._weights)
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -128,7 +138,7 @@ class Model(Module):
         values |= {name: _lifted(value) for name, value in given.items()}
         self._check_types(values)
         values |= {x.name: marked(values[x.name], x.kind) for x in self.inputs}
-        found = translate(self.proto.graph, values, Surroundings.of(self.proto))
+        found = translate(self.proto.graph, values, self._around)
         return found[0] if len(found) == 1 else tuple(found)
 
     def run(self, *arrays: Any, backend: str = "llvm", **named: Any) -> list[Any]:
@@ -267,6 +277,32 @@ def _symbolic(declared: Declared, sizes: Mapping[str, int]) -> Tensor:
         )
     shape = [s.substitute(sizes) if isinstance(s, Dim) else s for s in declared.shape]
     return make_input(_identifier(declared.name), shape, declared.dtype)
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without initialisers, which parameters and constants hold; the whole can then go."""
+    graph = model.graph
+    return onnx.ModelProto(
+        graph=onnx.GraphProto(
+            name=graph.name, node=graph.node, input=graph.input, output=graph.output
+        ),
+        opset_import=model.opset_import,
+        functions=model.functions,
+    )
+
+
+def _kept_from_training(
+    graph: onnx.GraphProto, around: Surroundings
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The names whose values decide how the graph is built, and those of measured inputs."""
+    uses = [
+        (name, place, entry)
+        for node in nodes_in(graph)
+        if (entry := around.operator(node)) is not None
+        for place, name in enumerate(node.input)
+    ]
+    decisive = frozenset(name for name, place, entry in uses if entry.wants_known(place))
+    return decisive, frozenset(name for name, place, entry in uses if place in entry.measured)
 
 
 def _is_float(array: Array) -> bool:

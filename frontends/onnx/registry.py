@@ -9,7 +9,7 @@ annotated `Known` arrive as NumPy arrays (or None), the others as tensors, seque
 an input is left out. Keyword parameters are the attributes, decoded: numbers, text, lists, arrays,
 and `Body` for a subgraph. Several older versions of ONNX pass as an attribute what is an input
 today; as a keyword fits a positional parameter too, one function serves both. A parameter called
-``node`` receives the `Node`.
+``node`` receives the `Node`. `Measured` marks inputs that no training changes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from graphc.frontends.dsl.tensor import Tensor
 from graphc.frontends.onnx.values import Value
 from graphc.graph import Array
 
@@ -27,6 +28,10 @@ Known = Array
 
 KnownList = Known | Sequence[int]
 """The same for an input that older versions have as an attribute: an array or a list."""
+
+Measured = Tensor
+"""Annotates an input that is measured, not learned: as an initialiser it is no parameter to train,
+as with the running mean of batch normalisation."""
 
 
 class Body(Protocol):
@@ -68,28 +73,53 @@ class Node:
 
 @dataclass(frozen=True)
 class Operator:
-    """A function with what its signature says: which inputs must be known, whether it wants the
-    `Node`.
+    """A function with what its signature says: which inputs must be known or are measured, whether
+    it wants the `Node`.
     """
 
     function: Callable[..., Any]
+    signature: inspect.Signature
     known: frozenset[int]
+    measured: frozenset[int]
     rest_known: bool
     takes_node: bool
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Operator:
         """Reads the signature."""
-        parameters = inspect.signature(function).parameters
+        signature = inspect.signature(function)
+        parameters = signature.parameters
         positional = [p for p in parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
         rest = [p for p in parameters.values() if p.kind == p.VAR_POSITIONAL]
-        places = {k for k, p in enumerate(positional) if "Known" in str(p.annotation)}
+
+        def annotated(word: str) -> frozenset[int]:
+            return frozenset(k for k, p in enumerate(positional) if word in str(p.annotation))
+
         return Operator(
             function,
-            frozenset(places),
+            signature,
+            annotated("Known"),
+            annotated("Measured"),
             any("Known" in str(p.annotation) for p in rest),
             "node" in parameters,
         )
+
+    def wants_known(self, place: int) -> bool:
+        """Whether the input at ``place`` must be known while the graph is built."""
+        return place in self.known or self.rest_known
+
+    def misfit(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> str:
+        """Why the function cannot be called with these, or ""."""
+        try:
+            bound = self.signature.bind(*inputs, **named)
+        except TypeError as error:
+            return str(error)
+        missing = [n for n, x in bound.arguments.items() if x is None and self._needs(n)]
+        return f"{', '.join(missing)} must be given" if missing else ""
+
+    def _needs(self, name: str) -> bool:
+        parameter = self.signature.parameters[name]
+        return parameter.default is parameter.empty and "None" not in str(parameter.annotation)
 
 
 _OPERATORS: dict[tuple[str, str], dict[int, Operator]] = {}

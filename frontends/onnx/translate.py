@@ -12,72 +12,33 @@ A node is looked up in this order: functions that the model brings along, the ta
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
 
-from graphc.errors import UserError
+from graphc.errors import CompilerBug, UserError
 from graphc.frontends.dsl import constant
 from graphc.frontends.dsl.tensor import Tensor
 from graphc.frontends.onnx import registry
 from graphc.frontends.onnx.dtypes import number_of
 from graphc.frontends.onnx.narrow import handed_on, kept, kind_like, kind_of_array, marked
-from graphc.frontends.onnx.reader import Key, nodes_in, to_array
+from graphc.frontends.onnx.reader import nodes_in, to_array
+from graphc.frontends.onnx.support import lacking
+from graphc.frontends.onnx.surroundings import Surroundings
 from graphc.frontends.onnx.values import Value, is_symbolic, known
 from graphc.graph import Node, toposort
 from graphc.site import scope
 
-STANDARD = ("", "ai.onnx")
-"""The two names of the standard domain."""
-
-UNFIT = (
-    *(ArithmeticError, AttributeError, LookupError, MemoryError),
-    *(RecursionError, TypeError, ValueError),
-)
-"""What operators raise about inputs that their description excludes: ONNX's checker looks at types
-and attributes of a model, not at ranks, sizes and values."""
+UNFIT = (ArithmeticError, LookupError, MemoryError, RecursionError, ValueError)
+"""What operators raise about values and sizes that their description excludes: nothing checks them
+before."""
+MISTAKEN = (AttributeError, TypeError)
+"""What they raise about operands of wrong types or ranks, and where they are wrong themselves."""
 
 LARGEST_FOLDED = 2**16
 """Elements of a constant that is computed while the graph is built."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What the nodes of one graph or function body may refer to.
-
-    ``attributes`` are those of the call of the function that is being expanded, ``callers`` the
-    functions around it.
-    """
-
-    versions: Mapping[str, int]
-    functions: Mapping[Key, onnx.FunctionProto]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    callers: tuple[Key, ...] = ()
-
-    @staticmethod
-    def of(model: onnx.ModelProto) -> Surroundings:
-        """Those of the main graph of ``model``."""
-        functions = {(_domain(f), f.name, f.overload): f for f in model.functions}
-        return Surroundings(_versions(model.opset_import), functions)
-
-    def function(self, node: onnx.NodeProto) -> onnx.FunctionProto | None:
-        """The model's own function that ``node`` calls, or None."""
-        return self.functions.get((_domain(node), node.op_type, node.overload))
-
-    def version(self, node: onnx.NodeProto) -> int:
-        """The version of the operator set that ``node`` belongs to."""
-        return self.versions.get(_domain(node), 1)
-
-
-def _domain(proto: Any) -> str:
-    return "" if proto.domain in STANDARD else str(proto.domain)
-
-
-def _versions(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    return {_domain(entry): entry.version for entry in imports}
 
 
 # A graph ------------------------------------------------------------------------------------------
@@ -92,9 +53,19 @@ def translate(
     for initializer in graph.initializer:
         if initializer.name not in environment:
             environment[initializer.name] = literal(to_array(initializer))
-    for node in graph.node:
+    return _computed(graph.node, [y.name for y in graph.output], environment, around)
+
+
+def _computed(
+    nodes: Iterable[onnx.NodeProto],
+    wanted: Iterable[str],
+    environment: dict[str, Value],
+    around: Surroundings,
+) -> list[Value]:
+    """The values of the names ``wanted`` after ``nodes``, whose results join ``environment``."""
+    for node in nodes:
         _run(node, environment, around)
-    return [_looked_up(y.name, environment) for y in graph.output]
+    return [_looked_up(name, environment) for name in wanted]
 
 
 def literal(array: Any) -> Tensor:
@@ -115,26 +86,49 @@ def _looked_up(name: str, environment: Mapping[str, Value]) -> Value:
 def _run(node: onnx.NodeProto, environment: dict[str, Value], around: Surroundings) -> None:
     """Add the results of ``node`` to ``environment``."""
     inputs = [_looked_up(name, environment) if name else None for name in node.input]
-    try:
-        with _scopes(node):
-            found = _results(node, inputs, environment, around)
-    except (UserError, *UNFIT) as error:
-        names = [str(x.node.type) for x in inputs if isinstance(x, Tensor)]
-        label = node.name or ", ".join(node.output)
-        place = f"node {label!r}: {node.op_type}({', '.join(names)})"
-        if isinstance(error, UserError):
-            raise error.located(place) from None
-        raise _unfit(node, error).located(place) from error
+    with _scopes(node), _located(node, inputs, around):
+        found = _results(node, inputs, environment, around)
     found = handed_on(node.op_type, inputs, _folded(found, inputs))
     if len(found) < len([name for name in node.output if name]):
         raise UserError("GC0505", f"{node.op_type} gives {len(found)} results here")
     environment.update(zip(node.output, found, strict=False))
 
 
-def _unfit(node: onnx.NodeProto, error: BaseException) -> UserError:
+@contextlib.contextmanager
+def _located(node: onnx.NodeProto, inputs: Sequence[Value], around: Surroundings) -> Iterator[None]:
+    """Errors name the node. Types and ranks that the operator does not take are the model's fault,
+    if ONNX's own inference says so too (GC0505), and else graphc's (`CompilerBug`)."""
+    names = [str(x.node.type) for x in inputs if isinstance(x, Tensor)]
+    label = node.name or ", ".join(node.output)
+    place = f"node {label!r}: {node.op_type}({', '.join(names)})"
+    try:
+        yield
+    except UserError as error:
+        raise error.located(place) from None
+    except (*UNFIT, *MISTAKEN) as error:
+        refusal = _refusal(node, inputs, around)
+        if isinstance(error, MISTAKEN) and not refusal:
+            raise CompilerBug(f"{place} failed with {type(error).__name__}: {error}") from error
+        raise _unfit(node.op_type, refusal or str(error)).located(place) from error
+
+
+def _refusal(node: onnx.NodeProto, inputs: Sequence[Value], around: Surroundings) -> str:
+    """What ONNX's inference of types and shapes has against this node, or ""."""
+    if (schema := around.schema(node)) is None:
+        return ""
+    types = {name: _type_of(x) for name, x in zip(node.input, inputs, strict=True) if name}
+    versions = [onnx.helper.make_opsetid(*entry) for entry in around.versions.items()]
+    try:
+        onnx.shape_inference.infer_node_outputs(schema, node, types, opset_imports=versions)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _unfit(operator: str, why: str) -> UserError:
     return UserError(
         "GC0505",
-        f"{node.op_type} cannot be made of these inputs and attributes: {error}",
+        f"{operator} cannot be made of these inputs and attributes: {why}",
         why="they are not what the operator takes, or this form of it is unknown here",
         fix="onnx.shape_inference.infer_shapes(model, strict_mode=True) checks a model's shapes",
     )
@@ -158,36 +152,28 @@ def _results(
     attributes = dict(_attributes(node, environment, around))
     if (own := around.function(node)) is not None:
         return _expanded(own, inputs, attributes, around)
-    version = around.version(node)
-    entry = registry.find(_domain(node), node.op_type, version)
-    if entry is not None:
-        wanted = tuple(node.output)
-        view = registry.Node(node.op_type, node.name, version, wanted, attributes, environment)
-        return _called(entry, view, inputs, attributes)
-    body = _definition(node, version, inputs)
+    if (entry := around.operator(node)) is not None:
+        places = (node.op_type, node.name, around.version(node), tuple(node.output))
+        return _called(entry, registry.Node(*places, attributes, environment), inputs)
+    schema = around.schema(node)
+    body = None if schema is None else _definition(schema, node, inputs)
     if body is None:
-        raise _lacking(Counter([f"{_domain(node) or 'ai.onnx'}:{node.op_type}"]), {})
-    return _expanded(body, inputs, {**_defaults(node, version), **attributes}, around)
+        raise lacking([node])
+    return _expanded(body, inputs, {**_defaults(schema), **attributes}, around)
 
 
 def _called(
-    entry: registry.Operator,
-    node: registry.Node,
-    inputs: Sequence[Value],
-    attributes: Mapping[str, Any],
+    entry: registry.Operator, node: registry.Node, inputs: Sequence[Value]
 ) -> Sequence[Value]:
     """The operator's function on inputs of which some become arrays."""
     arguments = [
-        known(x) if isinstance(x, Tensor) and (k in entry.known or entry.rest_known) else x
+        known(x) if isinstance(x, Tensor) and entry.wants_known(k) else x
         for k, x in enumerate(inputs)
     ]
-    extra = {"node": node} if entry.takes_node else {}
-    try:
-        found = entry.function(*arguments, **attributes, **extra)
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        raise UserError("GC0505", f"{node.operator} here: {error}") from error
+    named = {**node.attributes, **({"node": node} if entry.takes_node else {})}
+    if misfit := entry.misfit(arguments, named):
+        raise _unfit(node.operator, misfit)
+    found = entry.function(*arguments, **named)
     return found if isinstance(found, tuple) else (found,)
 
 
@@ -251,31 +237,17 @@ def _expanded(
     around: Surroundings,
 ) -> Sequence[Value]:
     """The results of a function's body."""
-    key = (_domain(function), function.name, function.overload)
-    if key in around.callers:
-        raise UserError("GC0501", f"the function {function.name} calls itself")
     defaults = {a.name: _decoded(a, {}, around) for a in function.attribute_proto}
-    inside = replace(
-        around,
-        versions=_versions(function.opset_import) or around.versions,
-        attributes={**defaults, **attributes},
-        callers=(*around.callers, key),
-    )
+    inside = around.inside(function, {**defaults, **attributes})
     environment: dict[str, Value] = dict.fromkeys(function.input)
     environment.update(zip(function.input, inputs, strict=False))
-    for node in function.node:
-        _run(node, environment, inside)
-    return tuple(_looked_up(name, environment) for name in function.output)
+    return tuple(_computed(function.node, function.output, environment, inside))
 
 
 def _definition(
-    node: onnx.NodeProto, version: int, inputs: Sequence[Value]
+    schema: Any, node: onnx.NodeProto, inputs: Sequence[Value]
 ) -> onnx.FunctionProto | None:
     """ONNX's definition of an operator by others, for inputs of these types, or None."""
-    try:
-        schema: Any = onnx.defs.get_schema(node.op_type, version, node.domain)
-    except onnx.defs.SchemaError:
-        return None
     if schema.has_function:
         own: onnx.FunctionProto = schema.function_body
         return own
@@ -288,16 +260,17 @@ def _definition(
     return body if body.node else None
 
 
-def _defaults(node: onnx.NodeProto, version: int) -> dict[str, Any]:
+def _defaults(schema: Any) -> dict[str, Any]:
     """The attributes of an operator that have a default in ONNX's schemas, decoded."""
-    attributes = onnx.defs.get_schema(node.op_type, version, node.domain).attributes.values()
-    given = (a.default_value for a in attributes if a.default_value.name)
+    given = (a.default_value for a in schema.attributes.values() if a.default_value.name)
     return {a.name: _decoded(a, {}, Surroundings({}, {})) for a in given}
 
 
 def _type_of(value: Value) -> onnx.TypeProto:
-    if not isinstance(value, Tensor):
+    if value is None:
         return onnx.TypeProto()
+    if not isinstance(value, Tensor):
+        return onnx.TypeProto(sequence_type={"elem_type": _type_of(value[0] if value else None)})
     shape = [s if isinstance(s, int) else str(s) for s in value.shape]
     return onnx.helper.make_tensor_type_proto(number_of(value.dtype), shape)
 
@@ -325,51 +298,3 @@ def _can_fold(y: Tensor) -> bool:
     if _is_literal(y.node) or not isinstance(y.size, int) or y.size > LARGEST_FOLDED:
         return False
     return all(_is_literal(x) for x in toposort([y.node]) if not x.inputs)
-
-
-# What is lacking ----------------------------------------------------------------------------------
-def check_supported(model: onnx.ModelProto) -> None:
-    """Raises `UserError` GC0505 that names every operator graphc lacks, how often, and where."""
-    counts: Counter[str] = Counter()
-    places: dict[str, str] = {}
-    around = Surroundings.of(model)
-    for node, versions in _all_nodes(model):
-        if not _is_supported(node, replace(around, versions=versions)):
-            name = f"{_domain(node) or 'ai.onnx'}:{node.op_type}"
-            counts[name] += 1
-            places.setdefault(name, node.name or ", ".join(node.output))
-    if counts:
-        raise _lacking(counts, places)
-
-
-def _is_supported(node: onnx.NodeProto, around: Surroundings) -> bool:
-    if around.function(node) is not None:
-        return True
-    version = around.version(node)
-    if registry.find(_domain(node), node.op_type, version) is not None:
-        return True
-    try:
-        schema: Any = onnx.defs.get_schema(node.op_type, version, node.domain)
-    except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
-
-
-def _all_nodes(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, Mapping[str, int]]]:
-    """Every node, also in subgraphs and functions, with the versions of its operator sets."""
-    for graph, imports in [(model.graph, model), *((f, f) for f in model.functions)]:
-        versions = _versions(imports.opset_import)
-        yield from ((node, versions) for node in nodes_in(graph))
-
-
-def _lacking(counts: Mapping[str, int], places: Mapping[str, str]) -> UserError:
-    texts = [
-        f"{name} ({count} nodes{f', first {places[name]!r}' if name in places else ''})"
-        for name, count in sorted(counts.items())
-    ]
-    return UserError(
-        "GC0505",
-        f"the model uses operators that graphc lacks: {'; '.join(texts)}",
-        why="each operator is translated by a function of its own",
-        fix="add one with graphc.frontends.onnx.operator, or export the model without it",
-    )

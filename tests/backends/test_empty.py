@@ -15,6 +15,8 @@ from graphc.graph import Graph, Node
 from graphc.ops.elementwise import full_like
 from samples import DISTINCT, Sample
 
+pytestmark = pytest.mark.sweep
+
 LEFT_OUT = {"to_tiles", "from_tiles", "while"}
 """Made by passes, which leave empty tensors alone; a loop until a sum of nothing is large."""
 

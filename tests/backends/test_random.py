@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from execute import interpreted, native, outcome
 from graphc.compile import build
-from graphc.errors import UserError
-from graphc.grad import gradients
-from graphc.graph import Graph, Node
-from graphc.ops.reduction import sum_over
+from graphc.graph import Graph
 from graphc.passes import PIPELINE, optimise, split_reductions
-from random_graphs import Drawn, graphs
+from random_graphs import Drawn, gradient_graph, graphs
+
+pytestmark = pytest.mark.sweep
 
 SUBSETS = [s for n in range(len(PIPELINE) + 1) for s in combinations(PIPELINE, n)]
 
@@ -71,22 +71,3 @@ def test_gradients(drawn: Drawn):
     for ours, wanted in zip(native(graph, arrays), interpreted(graph, arrays), strict=True):
         scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
         np.testing.assert_allclose(ours / scale, wanted / scale, rtol=1e-9, atol=1e-9)
-
-
-def gradient_graph(drawn: Drawn) -> Graph | None:
-    outputs = [y for y in drawn.graph.outputs if y.dtype.is_float]
-    leaves = [x for x in drawn.graph.nodes if x.op.kind == "leaf" and x.dtype.is_float]
-    if not outputs or not leaves:
-        return None
-    loss: Node | None = None
-    for y in outputs:
-        part = sum_over(y * y, tuple(range(y.type.rank)))
-        loss = part if loss is None else loss + part
-    assert loss is not None
-    try:
-        found = [g for g in gradients(loss, leaves) if g is not None]
-    except UserError as error:  # an op without a gradient is on the way
-        if error.code != "GC0201":
-            raise
-        return None
-    return Graph(drawn.graph.inputs, (loss, *found))

@@ -88,12 +88,19 @@ def test_no_target_package_is_imported_outside_backends():
     assert not wrong
 
 
+def target_texts(module: Module) -> Iterator[ast.Constant]:
+    """The strings of a module, without its docstrings, that are written in a target's language."""
+    described = docstrings(module.tree)
+    for node in ast.walk(module.tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in described and TARGET_TEXT.search(node.value):
+            yield node
+
+
 def test_no_target_text_is_written_outside_backends():
     wrong = [
         f"{module.file}:{node.lineno} {node.value.strip()[:60]!r}"
         for module in core()
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if id(node) not in docstrings(module.tree) and TARGET_TEXT.search(node.value)
+        for node in target_texts(module)
     ]
     assert not wrong

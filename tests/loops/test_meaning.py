@@ -18,6 +18,8 @@ from kernels.models import GRAPHS
 from random_graphs import Drawn, graphs
 from samples import DISTINCT, Sample
 
+pytestmark = pytest.mark.sweep
+
 STRUCTURAL = [s for s in DISTINCT if any(len(v.shape) > 1 for v in s.values)]
 STRUCTURAL = [s for s in STRUCTURAL if not s.name.startswith(("cast", "bitcast"))]
 STRUCTURAL = [s for s in STRUCTURAL if "2x3" not in s.name]  # scalar functions of the table

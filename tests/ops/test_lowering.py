@@ -17,6 +17,8 @@ from graphc.ops.reduction import sum_over
 from graphc.types import FLOAT32, INT64, TensorType
 from samples import DISTINCT, Sample
 
+pytestmark = pytest.mark.sweep
+
 DIFFERENTIABLE = [s for s in DISTINCT if s.wrt]
 
 

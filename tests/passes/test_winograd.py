@@ -65,6 +65,7 @@ def tiles(graph: Graph) -> list[Node]:
     return [n for n in graph.nodes if n.op.name in ("to_tiles", "from_tiles")]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("run", [interpreted, native])
 def test_values_and_gradients(sizes, run):

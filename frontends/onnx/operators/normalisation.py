@@ -14,7 +14,7 @@ from graphc.frontends.dsl.tensor import Tensor
 from graphc.frontends.nn import functional
 from graphc.frontends.nn.functional import channelwise
 from graphc.frontends.onnx.dtypes import dtype_of
-from graphc.frontends.onnx.registry import Node, operator
+from graphc.frontends.onnx.registry import Measured, Node, operator
 from graphc.types import DType, promote
 
 
@@ -24,8 +24,8 @@ def batch_normalization(
     x: Tensor,
     scale: Tensor,
     bias: Tensor,
-    mean: Tensor,
-    var: Tensor,
+    mean: Measured,
+    var: Measured,
     *,
     epsilon: float = 1e-5,
     is_test: int = 0,

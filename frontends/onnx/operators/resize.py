@@ -89,7 +89,7 @@ def _targets(
     if sizes is None or not len(sizes):
         if scales is None or not len(scales):
             raise UserError("GC0302", "Resize without scales and sizes")
-        return {"scales": [float(scale) for scale in scales]}
+        return {"scales": [float(scale) for scale in scales.reshape(-1)]}
     if policy == "stretch":
         return {"sizes": list(sizes)}
     extents = x.node.type.keep(tuple(axes)).static_shape

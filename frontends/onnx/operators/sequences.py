@@ -132,7 +132,7 @@ def optional_has_element(value: Value = None) -> Tensor:
 
 
 @operator("OptionalGetElement")
-def optional_get_element(value: Value) -> Value:
+def optional_get_element(value: Value | None) -> Value:
     """The content."""
     if value is None:
         raise UserError("GC0106", "the content of an optional value that has none")

@@ -41,7 +41,7 @@ def size(x: Tensor) -> Tensor:
 
 # The same elements in another shape ---------------------------------------------------------------
 @operator("Identity")
-def identity(x: Value) -> Value:
+def identity(x: Value | None) -> Value:
     """``x``, a tensor or not."""
     return x
 

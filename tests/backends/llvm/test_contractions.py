@@ -22,6 +22,8 @@ from graphc.passes import optimise, prepare
 from graphc.scalars import relu, tanh
 from graphc.types import DType, TensorType, dtype
 
+pytestmark = pytest.mark.sweep
+
 SIZES = [
     *((1, 1, 1), (1, 7, 1), (2, 0, 3), (0, 4, 3), (3, 4, 0)),
     *((1, 33, 65), (65, 33, 1), (16, 16, 16), (17, 31, 33), (2, 64, 15)),

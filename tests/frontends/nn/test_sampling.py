@@ -61,6 +61,7 @@ def sampled(x, grid, mode, padding, align):
     return y
 
 
+@pytest.mark.sweep
 @given(st.data(), st.sampled_from(MODES), st.sampled_from(PADDINGS), st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_grid_sample(data, mode, padding, align):

@@ -132,6 +132,9 @@ NODES = {
     "missing input": helper.make_node("Tile", ["x", ""], ["y"]),
     "text": helper.make_node("Cast", ["x"], ["y"], to=FLOATS, saturate=7),
     "division": helper.make_node("Celu", ["x"], ["y"], alpha=0.0),
+    "type of sizes": helper.make_node("Tile", ["x", "w"], ["y"]),
+    "rank of a number": helper.make_node("Dropout", ["x", "w"], ["y"]),
+    "left out": helper.make_node("Mean", [""], ["y"]),
     "many results": helper.make_node("Split", ["x"], ["y"], num_outputs=2**40),
 }
 
@@ -148,6 +151,25 @@ def test_nodes_that_do_not_fit_are_named(name, shape):
     assert outcome == "run" or outcome.startswith("GC")
     if "GC0505" in outcome:
         assert f"{NODES[name].op_type}(" in outcome
+
+
+def test_the_error_is_what_onnx_says_of_the_node():
+    with pytest.raises(gc.UserError, match=r"repeats typestr: T1, has unsupported type") as raised:
+        load(made(NODES["type of sizes"])).run(np.ones((4, 2), np.float32), backend="numpy")
+    assert isinstance(raised.value.__cause__, TypeError)
+
+
+@gc.onnx.operator("Broken", domain="own")
+def broken(x):
+    """An operator with a mistake of its own."""
+    return x.no_such_method()
+
+
+def test_a_mistake_of_an_operator_is_no_fault_of_the_model():
+    model = load(made(call("Broken", "x", "y")))
+    with pytest.raises(gc.errors.CompilerBug, match=r"'y': Broken\(.*no_such_method") as raised:
+        model.run(np.ones((4, 2), np.float32))
+    assert isinstance(raised.value.__cause__, AttributeError)
 
 
 # Changed at random --------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Normalisation in old and new operator sets."""
 
 import numpy as np
+import onnx
 import pytest
 
 import graphc as gc
+from graphc.frontends.onnx import load
 from onnx_text import model, run, run_everywhere
 
 STATISTICS = "float[4,3,5] x, float[3] s, float[3] b, float[3] m, float[3] v"
@@ -85,3 +87,18 @@ def test_what_is_equal_everywhere_has_a_finite_gradient():
     x = gc.input("x", (2, 3, 4, 4))
     slope = gc.compile([x], gc.grad((normalised(x) ** 2).sum(), [x]), backend="numpy")
     assert np.isfinite(slope(np.ones((2, 3, 4, 4), np.float32))).all()
+
+
+def test_running_statistics_are_state_but_not_trained():
+    """A step along the gradient of a variance near 0 would make it negative."""
+    x, arrays = gc.input("x", (4, 3)), {n: np.ones(3, np.float32) for n in "sbmv"}
+    nodes = [onnx.helper.make_node("BatchNormalization", ["x", *arrays], ["y"])]
+    types = [onnx.helper.make_tensor_value_info(n, 1, ["n", 3]) for n in "xy"]
+    weights = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    graph = onnx.helper.make_graph(nodes, "g", types[:1], types[1:], weights)
+    opset = [onnx.helper.make_opsetid("", 15)]
+    model = load(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
+    assert list(model.named_parameters()) == ["s", "b"]
+    assert list(model.named_state()) == ["s", "b", "m", "v"]
+    assert not model.proto.graph.initializer, "weights are held once"
+    assert gc.check_grad(model(x).sum(), model.parameters(), {x: np.ones((4, 3))})
