@@ -24,12 +24,12 @@ from graphc.backends.llvm import jit
 from graphc.backends.llvm.emit import emit, interface
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.roofline import multiply_adds
-from graphc.backends.llvm.schedule import collapse, flatten
 from graphc.backends.llvm.threads import pool, thread_count
 from graphc.backends.llvm.tile import Contraction, Tile, find
 from graphc.backends.llvm.tile_loops import tile_phases
 from graphc.expr import Apply
 from graphc.graph import Graph
+from graphc.kernels.flat import collapse, flatten
 from graphc.kernels.lower import lower
 from graphc.loops.ir import Put, Statement
 from graphc.loops.nest import Nest, identity, nest

@@ -6,6 +6,7 @@ bottom: it is the compiler.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from graphc.dims import Dim, Size
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
+from graphc.ops.leaves import Storage
 from graphc.rewrite import Ledger
 from graphc.runner import Runner, load_backend, optional_passes
 from graphc.show.draw import Drawing, draw
@@ -127,6 +129,7 @@ class Executable:
         self.names = [x.name for x in graph.inputs]
         self.types = [x.type for x in graph.inputs]
         self.dtypes = [t.dtype.numpy for t in self.types]
+        Storage.users.add(self)
         self.symbols = sorted({name for t in self.types for name in _symbols(t)})
         self.last: Specialisation | None = None
         self.attempt: Callable[..., list[Array] | None] = _nothing_to_attempt
@@ -145,8 +148,26 @@ class Executable:
             raise self._misfit(len(arrays), self.names[len(arrays) :], [])
         dense = [self._dense(k, a) for k, a in enumerate(arrays)]
         runner = self._for_sizes(dense).runner
-        self.attempt = runner.attempt  # the next call is likely to be like this one
+        self._point_to(runner)  # the next call is likely to be like this one
         return runner.run(dense)
+
+    def _point_to(self, runner: Runner) -> None:
+        """Let calls go to ``runner`` directly. One without memory of its own works on the arrays of
+        the parameters: no device has newer numbers then, and none gets them unnoticed.
+        """
+        if Storage.loans and not runner.HAS_MEMORY:
+            for storage in self.storages:
+                storage.array  # noqa: B018  it comes back from a device
+        self.attempt = runner.attempt
+
+    @functools.cached_property
+    def storages(self) -> list[Storage]:
+        """Those of the graph's parameters."""
+        return [p.op.storage for p in self.graph.parameters if p.op.storage is not None]
+
+    def parameters_left(self) -> None:
+        """Parameters went to a device: the next call must get its own back."""
+        self.attempt = _nothing_to_attempt
 
     def specialise(self, sizes: Mapping[str, int]) -> Specialisation:
         """Compile for ``sizes`` now, ahead of the first call."""
@@ -164,7 +185,7 @@ class Executable:
                 self.graph, self.backend, chosen, self.watch, self.passes, self.memory
             )
         self.last = self.specialisations[key]
-        self.attempt = self.last.runner.attempt
+        self._point_to(self.last.runner)
         return self.last
 
     # Arguments ------------------------------------------------------------------------------------
@@ -294,6 +315,7 @@ class Executable:
         """The median seconds of each kernel over ``repeats`` runs; updates are applied."""
         dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, {}))]
         runner = self._for_sizes(dense).runner
+        self._point_to(runner)
         program = self.program
         seconds = runner.profile(dense, repeats)
         ops = [", ".join(n.op.name for n in k.nodes) for k in program.kernels]

@@ -30,6 +30,8 @@ CODES = {
     "GC0308": "a matrix cannot be decomposed",
     "GC0402": "unknown backend",
     "GC0403": "this backend is not available here",
+    "GC0405": "the device has not enough memory",
+    "GC0406": "the device failed",
     "GC0501": "a file cannot be read",
     "GC0502": "a checkpoint does not fit the model",
     "GC0503": "a command-line target cannot be found",

@@ -16,14 +16,17 @@ from typing import Any, Protocol
 from graphc.errors import UserError
 from graphc.graph import Array
 
-BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda", "cuda-sim": "cuda"}
+BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda.nvidia", "cuda-sim": "cuda.sim"}
 """Backend names and the folders that hold them."""
 
 
 class Runner(Protocol):
-    """What a backend builds. ``TEXTS`` names what `source` can print."""
+    """What a backend builds. ``TEXTS`` names what `source` can print; ``HAS_MEMORY`` says whether
+    parameters stay in memory of its own, from which `Storage` gets them back.
+    """
 
     TEXTS: tuple[str, ...]
+    HAS_MEMORY: bool
 
     def attempt(self, *arrays: Any) -> list[Array] | None:
         """`run`, if nothing need be converted or reported; None, with nothing done, otherwise."""

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from graphc.errors import UserError
+from graphc.grad import gradients
 from graphc.graph import Array, Graph, Node
+from graphc.ops.reduction import sum_over
 from random_ops import STEPS, Builder, Manner, Value, numbers
 
 
@@ -68,3 +71,25 @@ def graphs(steps: int = 20, **manner: bool) -> st.SearchStrategy[Drawn]:
     """
     seeds = st.integers(0, 1 << 40)
     return st.builds(build, seeds, st.integers(1, steps), st.just(Manner(**manner)))
+
+
+def gradient_graph(drawn: Drawn) -> Graph | None:
+    """The gradients of a sum of squares of all float outputs, by all float leaves; none where an op
+    has no gradient.
+    """
+    outputs = [y for y in drawn.graph.outputs if y.dtype.is_float]
+    leaves = [x for x in drawn.graph.nodes if x.op.kind == "leaf" and x.dtype.is_float]
+    if not outputs or not leaves:
+        return None
+    loss: Node | None = None
+    for y in outputs:
+        part = sum_over(y * y, tuple(range(y.type.rank)))
+        loss = part if loss is None else loss + part
+    assert loss is not None
+    try:
+        found = [g for g in gradients(loss, leaves) if g is not None]
+    except UserError as error:  # an op without a gradient is on the way
+        if error.code != "GC0201":
+            raise
+        return None
+    return Graph(drawn.graph.inputs, (loss, *found))

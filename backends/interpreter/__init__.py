@@ -26,6 +26,7 @@ class Interpreter:
     """A graph ready to run on NumPy arrays; keeps no state beside the parameters' storage."""
 
     TEXTS = ("numpy",)
+    HAS_MEMORY = False
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -12,12 +12,12 @@ from graphc.backends.llvm import cache
 from graphc.backends.llvm.about import about
 from graphc.backends.llvm.executable import Executable, Listing
 from graphc.backends.llvm.image import image_of, leaves, read, write
-from graphc.backends.llvm.library import library
 from graphc.backends.llvm.roofline import core_to_core, limits
 from graphc.backends.llvm.threads import thread_count
 from graphc.backends.llvm.tune import AUTOTUNE, tuned, waiting
 from graphc.graph import Graph
 from graphc.identity import graph_identity
+from graphc.kernels.calls import library
 from graphc.kernels.kernel import Program
 from graphc.stages import Stages
 

@@ -5,10 +5,10 @@ Comes in: nothing. Goes out: facts by name. A separate file because nothing that
 
 from __future__ import annotations
 
-from graphc.backends.llvm.cache import default
 from graphc.backends.llvm.entry import obstacle
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.threads import thread_count
+from graphc.cache import default
 
 SHOWN = ("sse2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve")
 """The features of processors that make a difference to generated code."""

@@ -20,15 +20,16 @@ from typing import Any
 from graphc.backends.llvm import cache, jit
 from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.emit import Interface, emit, interface
-from graphc.backends.llvm.library import call_text
 from graphc.backends.llvm.machine import host
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
 from graphc.backends.llvm.panels import Filling, fillings, written
-from graphc.backends.llvm.schedule import collapse, flatten, rebased, schedule, served
+from graphc.backends.llvm.schedule import schedule, served
 from graphc.backends.llvm.summary import summary
 from graphc.backends.llvm.threads import thread_count
 from graphc.expr import Buffer
 from graphc.identity import attribute_text
+from graphc.kernels.calls import call_text
+from graphc.kernels.flat import collapse, flatten, rebased
 from graphc.kernels.identity import kernel_identity
 from graphc.kernels.kernel import Call, Kernel
 from graphc.loops.ir import Statement

@@ -23,7 +23,6 @@ from graphc.backends.llvm.driver import STEP, driver
 from graphc.backends.llvm.emit import SHARE_ABOVE, grain
 from graphc.backends.llvm.entry import Call, entry
 from graphc.backends.llvm.image import Called, Image
-from graphc.backends.llvm.library import Library
 from graphc.backends.llvm.library import entry as library_entry
 from graphc.backends.llvm.pages import LARGE, block
 from graphc.backends.llvm.panels import operand_uses
@@ -32,6 +31,7 @@ from graphc.backends.llvm.results import Results
 from graphc.backends.llvm.threads import pool
 from graphc.errors import UserError
 from graphc.graph import Array
+from graphc.kernels.calls import Library
 from graphc.kernels.kernel import Program
 from graphc.ops.library import Track
 
@@ -75,6 +75,7 @@ class Executable:
     """
 
     TEXTS = ("loops", "llvm", "asm")
+    HAS_MEMORY = False
 
     def __init__(
         self,

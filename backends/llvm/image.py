@@ -15,11 +15,11 @@ import numpy as np
 
 from graphc.backends.llvm.choice import Choice
 from graphc.backends.llvm.code import Code, Form, by_choice, codes, described, restored
-from graphc.backends.llvm.library import Signature, signature
 from graphc.backends.llvm.packing import ints, packed, type_as_list, type_of_list, unpacked
-from graphc.backends.llvm.panels import Place, Use, constants_of, place_of, shared_panels
+from graphc.backends.llvm.panels import Panels, Place, Use, constants_of, place_of, shared_panels
 from graphc.expr import Buffer
 from graphc.graph import Array, Graph, Node
+from graphc.kernels.calls import Signature, signature
 from graphc.kernels.kernel import Program
 from graphc.types import TensorType
 
@@ -101,31 +101,35 @@ def image_of(
     homes, constants = _homes(program, held)
     slots: dict[Slot, int] = {}
     number = {key: n for n, key in enumerate(known_by_key)}
+    top = program.plan.arena_bytes
     steps = []
     for k, (form, use) in enumerate(zip(forms, uses, strict=True)):
-        top = program.plan.arena_bytes
         places = [
             ("arena", top + panels.offsets[k, n], 0)
             if isinstance(place, TensorType)
             else _slot(homes, place)
             for n, place in enumerate(use.places)
         ]
-        phases = range(len(known[k].phases))
-        run = tuple(p for p in phases if (k, p) not in panels.needless)
-        once = tuple(p for p in phases if (k, p) in panels.once)
         found = tuple(slots.setdefault(place, len(slots)) for place in places)
-        steps.append(Step(number[form.key], found, run, once))
+        steps.append(Step(number[form.key], found, *_phases(panels, k, known[k])))
     return Image(
         tuple(b.type for b in program.inputs),
         tuple(b.type for b in program.outputs),
         tuple(known_by_key.values()),
         tuple(steps),
         tuple(slots),
-        program.plan.arena_bytes + panels.size,
+        top + panels.size,
         constants,
         tuple({form.key: form.choice for form in forms}.values()),
         tuple(_called({form.key: form for form in forms}.values(), calls)),
     )
+
+
+def _phases(panels: Panels, kernel: int, of: Code) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The phases of a kernel to run in every call, and those to run before the first."""
+    numbers = range(len(of.phases))
+    run = tuple(p for p in numbers if (kernel, p) not in panels.needless)
+    return run, tuple(p for p in numbers if (kernel, p) in panels.once)
 
 
 def _called(forms: Iterable[Form], calls: Sequence[Signature]) -> Iterator[Called]:

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from graphc.backends.llvm.emit import phase_groups
-from graphc.backends.llvm.schedule import View
 from graphc.expr import Buffer, Load, Reduce, walk
+from graphc.kernels.flat import View
 from graphc.kernels.kernel import Kernel, Program
 from graphc.loops.ir import Put, Statement, expressions, statements
 from graphc.loops.text import Names, loops_text

@@ -1,13 +1,11 @@
 """Register tiles: the schedule of every contraction, matmul and convolution alike.
 
 Comes in: a flat kernel whose values contain one sum of products. Goes out: the tile to run it by.
-A separate step because here the order of the loops decides everything, and it follows from one
-question: which index moves which operand?
+A separate step because here the order of the loops decides everything, and it follows from which
+index moves which operand (`graphc.kernels.contraction`).
 
-An index that moves only the first operand counts rows, one that moves only the second counts
-columns, one that moves both is a batch, one that is summed over is inner. A tile is a few rows by a
-few vectors of accumulators that stay in registers while the inner loops run. Three ways to fill the
-lanes:
+A tile is a few rows by a few vectors of accumulators that stay in registers while the inner loops
+run. Three ways to fill the lanes:
 
 * "columns": neighbours of a column index; an operand that lies badly in memory is copied into
   panels first,
@@ -36,8 +34,9 @@ from graphc.backends.llvm.tile_cost import (
     step_cycles,
     strip_cycles,
 )
-from graphc.expr import Apply, Buffer, Expr, Iter, Load, Reduce, walk
+from graphc.expr import Buffer, Expr, Iter, Load, Reduce
 from graphc.index import stride
+from graphc.kernels import contraction as contractions
 from graphc.kernels.kernel import Kernel
 
 STREAMS = 8
@@ -45,87 +44,34 @@ STREAMS = 8
 
 
 @dataclass(frozen=True)
-class Contraction:
-    """A kernel's sum of products: ``total`` over ``total.iters`` of ``first * second``, by rows and
-    columns. ``uses`` says how many kernels like this one read the same operand, so that one copy
-    into panels serves them all (`panels`).
+class Contraction(contractions.Contraction):
+    """A contraction of two loads whose offsets are sums of indices. ``uses`` says how many kernels
+    like this one read the same operand, so that one copy into panels serves them all (`panels`).
     """
 
-    kernel: Kernel
-    total: Reduce
     first: Load
     second: Load
     uses: Mapping[Buffer, int] = field(default_factory=dict)
-
-    def moves(self, operand: Load, iterator: Iter) -> int | None:
-        """How far the operand's offset goes when the index steps by one."""
-        return stride(operand.index[0], iterator)
-
-    def moving(self, first: bool, second: bool) -> list[Iter]:
-        """The kernel's indices that move these operands, and no other."""
-        wanted = (first, second)
-        return [
-            i
-            for i in self.kernel.iters
-            if (bool(self.moves(self.first, i)), bool(self.moves(self.second, i))) == wanted
-        ]
 
     @property
     def swapped(self) -> Contraction:
         return Contraction(self.kernel, self.total, self.second, self.first, self.uses)
 
-    @property
-    def rows(self) -> list[Iter]:
-        """Indices that move only the first operand."""
-        return [
-            i
-            for i in self.kernel.iters
-            if self.moves(self.first, i) and self.moves(self.second, i) == 0
-        ]
-
-    @property
-    def columns(self) -> list[Iter]:
-        """Indices that move only the second operand."""
-        return self.moving(False, True)
-
-    @property
-    def batch(self) -> list[Iter]:
-        """Indices that move both operands."""
-        return [
-            i for i in self.kernel.iters if self.moves(self.first, i) and self.moves(self.second, i)
-        ]
-
-    @property
-    def depth(self) -> int:
-        """Products per sum."""
-        return math.prod(i.extent for i in self.total.iters)
-
 
 def find(kernel: Kernel, uses: Mapping[Buffer, int] | None = None) -> Contraction | None:
-    """The contraction in a flat kernel, if it is one."""
-    if len(kernel.stages) != 1 or kernel.stages[0].iters or any(s.combine for s in kernel.stores):
+    """The contraction in a flat kernel, if it is one whose operands can be put into panels."""
+    found = contractions.find(kernel)
+    if found is None:
         return None
-    sums = {id(e): e for s in kernel.stores for e in walk(s.value) if isinstance(e, Reduce)}
-    if len(sums) != 1:
+    first, second = found.first, found.second
+    if not isinstance(first, Load) or not isinstance(second, Load) or not _affine(found):
         return None
-    (total,) = sums.values()
-    body = total.body
-    if total.function != "add" or not isinstance(body, Apply) or body.function != "multiply":
-        return None
-    first, second = body.args
-    known = isinstance(first, Load) and isinstance(second, Load)
-    if not known or total.dtype.bits < 32 or not _affine(kernel, first, second, total):
-        return None
-    return Contraction(kernel, total, first, second, uses or {})  # type: ignore[arg-type]
+    return Contraction(kernel, found.total, first, second, uses or {})
 
 
-def _affine(kernel: Kernel, first: Expr, second: Expr, total: Reduce) -> bool:
-    iters = (*kernel.iters, *total.iters)
-    return all(
-        stride(operand.index[0], i) is not None  # type: ignore[attr-defined]
-        for operand in (first, second)
-        for i in iters
-    )
+def _affine(c: contractions.Contraction) -> bool:
+    iters = (*c.kernel.iters, *c.total.iters)
+    return all(c.moves(factor, i) is not None for factor in (c.first, c.second) for i in iters)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def is_input(node: Node) -> bool:
 
 def value(parameter: Tensor) -> Any:
     """A copy of the array that a parameter holds now. Raises GC0107 for other tensors."""
-    return _storage(parameter).array.copy()
+    return _storage(parameter).peek().copy()
 
 
 def assign(parameter: Tensor, value: Any) -> None:

@@ -1,7 +1,8 @@
-"""``graphc doctor``: what graphc finds on this machine, and what it misses.
+"""``graphc doctor``: what graphc finds on this machine, what it misses, and how to get that.
 
-Comes in: nothing. Goes out: versions, processor, threads, cache, drawing programs, and for every
-backend whether it runs here, tried with a small program. Exit status 1 when numpy or llvm does not.
+Comes in: nothing. Goes out: versions, processor, threads, cache, compilers, GPUs, drawing programs,
+and for every backend whether it runs here, tried with a small program. Exit status 1 when numpy or
+llvm does not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from graphc.frontends.dsl.function import graph_of
 from graphc.runner import BACKENDS, load_backend
 from graphc.show.engine import find_engine
 
-PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "networkx", "graphviz", "rich", "onnx")
+PACKAGES = ("graphc", "numpy", "ml_dtypes", "llvmlite", "networkx", "graphviz", "rich")
+EXTRAS = {"onnx": "onnx", "pillow": "data", "tensorboardX": "tensorboard"}
+"""Packages that some things need, and the extras that install them."""
 NEEDED = ("numpy", "llvm")
 """The backends that must run on every machine."""
 
@@ -54,27 +57,33 @@ def environment() -> dict[str, str]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.platform(),
-        **{name: _version(name) for name in PACKAGES},
+        **{name: _version(name) or "not installed" for name in PACKAGES},
+        **{name: _version(name) or _how_to_get(extra) for name, extra in EXTRAS.items()},
         "cores": f"{os.cpu_count()}",
-        **_native(),
+        **{fact: found for name in BACKENDS for fact, found in _said_by(name).items()},
         "graphviz program": find_engine() or "none (SVG, DOT and text need none)",
     }
 
 
 def _version(package: str) -> str:
+    """The version of a package, nothing if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return ""
 
 
-def _native() -> dict[str, str]:
-    """What the native backend says about itself."""
+def _how_to_get(extra: str) -> str:
+    return f'not installed; pip install "graphc[{extra}]"'
+
+
+def _said_by(backend: str) -> dict[str, str]:
+    """What a backend says about its compilers and devices, if it says anything."""
     try:
-        about: Callable[[], dict[str, str]] = load_backend("llvm").about
-        return about()
+        about: Callable[[], dict[str, str]] | None = getattr(load_backend(backend), "about", None)
+        return about() if about is not None else {}
     except (GraphcError, ImportError, OSError) as error:
-        return {"processor": f"unknown: {error}"}
+        return {f"{backend}'s needs": f"unknown: {error}".splitlines()[0]}
 
 
 def _tried(backend: str) -> str:
@@ -84,5 +93,6 @@ def _tried(backend: str) -> str:
         step = Executable(graph_of([x], [2 * x + 1], {}), backend)
         (result,) = step(np.full(4, 3, np.float32))
     except (GraphcError, ImportError, OSError, RuntimeError) as error:
-        return str(getattr(error, "what", error)).splitlines()[0]
+        what = str(getattr(error, "what", error)).splitlines()[0]
+        return what.removeprefix(f"the {backend} backend is ")
     return READY if np.array_equal(result, np.full(4, 7, np.float32)) else f"computes {result}"

@@ -20,6 +20,7 @@ from graphc.cli.screen import Screen, duration
 from graphc.compile import Executable
 from graphc.errors import UserError
 from graphc.graph import Array, Graph
+from graphc.runner import load_backend
 from graphc.types import TensorType
 
 
@@ -32,11 +33,18 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npz", help="keep the results")
     parser.add_argument("--full", action="store_true", help="print whole arrays")
+    parser.add_argument(
+        "--sanitize",
+        choices=["race", "address"],
+        help="name the lines of kernels that race, or leave their memory (with backend cuda-sim)",
+    )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     """Compile, call, print."""
+    if options.sanitize:
+        return _watched(options, screen)
     target = target_of(options)
     sizes = sizes_of(options, target, screen)
     start = time.perf_counter()
@@ -58,6 +66,32 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
         _write(options.output, dict(zip(names, outputs, strict=True)))
         screen.say(f"written: {options.output}")
     return 0
+
+
+def _watched(options: argparse.Namespace, screen: Screen) -> int:
+    """The same command in a process that watches over the kernels, and what it found there."""
+    sanitized = getattr(load_backend(options.backend), "sanitized", None)
+    if sanitized is None:
+        raise UserError(
+            "GC0104",
+            f"the {options.backend} backend cannot watch over its kernels",
+            why="--sanitize is for kernels that a C++ compiler compiles",
+            fix="use --backend cuda-sim",
+        )
+    outcome = sanitized(options.sanitize, _arguments(options))
+    screen.say(outcome.output.rstrip())
+    for finding in outcome.findings:
+        screen.say(f"\n{finding}")
+    screen.say(f"\n{options.sanitize}: {len(outcome.findings) or 'nothing'} found")
+    return outcome.status or int(bool(outcome.findings))
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    """The command line of these options, without what watches."""
+    pairs = [("--backend", options.backend), ("--seed", options.seed), ("-o", options.output)]
+    pairs += [("--input", x) for x in options.input] + [("--size", x) for x in options.size]
+    told = [f"{word}" for pair in pairs if pair[1] is not None for word in pair]
+    return ["run", options.target, *told, *(["--full"] if options.full else [])]
 
 
 def output_names(graph: Graph, target: str) -> list[str]:

@@ -7,6 +7,7 @@ definition, not a way to run anything: one scalar at a time, checked at every ac
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from itertools import product
 from typing import Any
 
 from graphc.errors import CompilerBug, UserError
@@ -21,20 +22,26 @@ from graphc.expr import (
     Load,
     Select,
 )
+from graphc.loops.fragments import WARP, column, row, tf32
 from graphc.loops.ir import (
     Accumulate,
     Alloc,
+    AsyncCopy,
     Barrier,
+    BoxCopy,
     Define,
     Fetch,
     Local,
     Loop,
+    Matrix,
+    Multiply,
+    Pipeline,
     Put,
     Statement,
     When,
 )
 from graphc.scalars import SCALARS
-from graphc.types import DType
+from graphc.types import INT64, DType
 
 Memory = MutableMapping[Buffer, Any]
 
@@ -56,20 +63,38 @@ def _run(body: tuple[Statement, ...], memory: Memory, values: dict[Expr, Any]) -
                 for i in range(iterator.extent):
                     values[iterator] = i
                     _run(inner, memory, values)
+            case Pipeline(iterator, _, buffers, fill, use, _):
+                for i in range(iterator.extent):
+                    values[iterator] = i
+                    memory.update({buffer: {} for buffer in buffers})
+                    _run((*fill, *use), memory, values)
             case When(condition, chosen, other):
                 taken = chosen if evaluate(condition, memory, values) else other
                 _run(taken, memory, values)
-            case Define(local, value):
-                values[local] = evaluate(value, memory, values)
-            case Accumulate(local, function, value):
-                step = evaluate(value, memory, values)
-                values[local] = _call(function, [values[local], step], local)
-            case Put(buffer, index, value, combine):
-                _put(buffer, index, value, combine, memory, values)
-            case Alloc(buffer):
-                memory[buffer] = {}
-            case Barrier() | Fetch():
-                pass  # one thread is always in step with itself, and all memory is near
+            case _:
+                _step(statement, memory, values)
+
+
+def _step(statement: Statement, memory: Memory, values: dict[Expr, Any]) -> None:
+    """A statement without others inside."""
+    match statement:
+        case Define(local, value):
+            values[local] = evaluate(value, memory, values)
+        case Accumulate(local, function, value):
+            step = evaluate(value, memory, values)
+            values[local] = _call(function, [values[local], step], local)
+        case Put(buffer, index, value, combine):
+            _put(buffer, index, value, combine, memory, values)
+        case Alloc(buffer):
+            memory[buffer] = {}
+        case AsyncCopy():
+            _copy(statement, memory, values)
+        case BoxCopy():
+            _copy_box(statement, memory, values)
+        case Multiply():
+            _multiply(statement, memory, values)
+        case Barrier() | Fetch():
+            pass  # one thread is always in step with itself, and all memory is near
 
 
 def _put(
@@ -86,6 +111,60 @@ def _put(
         old = _converted(memory[buffer][place], value.dtype)
         new = _call(combine, [old, new], value)
     memory[buffer][place] = _converted(new, buffer.type.dtype)
+
+
+def _copy(copy: AsyncCopy, memory: Memory, values: dict[Expr, Any]) -> None:
+    present = evaluate(copy.present, memory, values)
+    source = copy.first.buffer
+    for step in range(copy.count):
+        new: Any = source.type.dtype.numpy.type(0)
+        if present:
+            index = (*copy.first.index[:-1], copy.first.index[-1] + step)
+            new = memory[source][_place(source, index, memory, values)]
+        index = (*copy.index[:-1], copy.index[-1] + step)
+        memory[copy.buffer][_place(copy.buffer, index, memory, values)] = new
+
+
+def _copy_box(copy: BoxCopy, memory: Memory, values: dict[Expr, Any]) -> None:
+    array, source = copy.array, copy.array.first.buffer
+    corner = [int(evaluate(e, memory, values)) for e in copy.corner]
+    start = int(evaluate(array.first.index[0], memory, values))
+    for slab, line, place in product(*map(range, copy.tile.shape)):
+        at = (corner[0] + slab * copy.tile.shape[2] + place, corner[1] + line, corner[2])
+        new: Any = source.type.dtype.numpy.type(0)
+        if all(0 <= i < size for i, size in zip(at, array.sizes, strict=True)):
+            offset = start + at[0] + at[1] * array.strides[0] + at[2] * array.strides[1]
+            new = memory[source][_place(source, (Lit(offset, INT64),), memory, values)]
+        memory[copy.tile][slab, line, place] = new
+
+
+def _multiply(of: Multiply, memory: Memory, values: dict[Expr, Any]) -> None:
+    rows, columns, depth = of.shape
+    first = _factors(of.first, rows, depth, memory, values)
+    second = _factors(of.second, columns, depth, memory, values)
+    start, sums = int(evaluate(of.thread, memory, values)), memory[of.sums]
+    places = (WARP * of.warps, *of.sums.shape[1:])
+    for thread, i, j, part in product(*map(range, places)):
+        a = first[row(thread, of.warps, i, part // 2)]
+        b = second[column(thread, j, part % 2)]
+        place = (start + thread, i, j, part)
+        total = sums[place] + sum(x * y for x, y in zip(a, b, strict=True))
+        sums[place] = of.sums.type.dtype.numpy.type(total)
+
+
+def _factors(
+    matrix: Matrix, lines: int, depth: int, memory: Memory, values: dict[Expr, Any]
+) -> list[list[float]]:
+    """A matrix [lines, depth]."""
+    tile, width = memory[matrix.tile], matrix.tile.shape[-1]
+    line, place = (int(evaluate(e, memory, values)) for e in (matrix.line, matrix.place))
+    rounded = float if matrix.tile.type.dtype.is_narrow else tf32
+
+    def element(x: int, k: int) -> float:
+        at, along = (line + k, place + x) if matrix.turned else (line + x, place + k)
+        return rounded(tile[along // width, at, along % width])
+
+    return [[element(x, k) for k in range(depth)] for x in range(lines)]
 
 
 def _place(

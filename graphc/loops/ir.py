@@ -2,7 +2,8 @@
 
 Loop kinds: "serial"; "parallel" (iterations are independent; threads share them); "vector" (lanes
 of one instruction); "unroll" (written out); "block" and "thread" (a GPU's grid and threads).
-"shared" buffers belong to a block and are synchronised by `Barrier`.
+"shared" buffers belong to a block and are synchronised by `Barrier`; so do "tile" buffers, which
+feed matrix instructions: [slabs, lines, width], in an order that avoids conflicts of banks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphc.expr import Buffer, Expr, Iter
+from graphc.expr import Buffer, Expr, Iter, Load
 from graphc.types import DType
 
 
@@ -99,7 +100,102 @@ class When:
     other: tuple[Statement, ...]
 
 
-Statement = Define | Accumulate | Put | Fetch | Alloc | Barrier | Loop | When
+@dataclass(frozen=True)
+class AsyncCopy:
+    """``buffer[index]`` and its neighbours, ``count`` in all, become those of the load ``first``,
+    zeros where ``present`` does not hold. Within a `Pipeline` they arrive before they are used.
+    """
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    first: Load
+    count: int
+    present: Expr
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """An array of three axes that boxes are copied from, the contiguous axis first: its ``first``
+    element, sizes, and elements between neighbours along the other two axes.
+    """
+
+    first: Load
+    sizes: tuple[int, int, int]
+    strides: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BoxCopy:
+    """A whole tile of an array, from ``corner`` on: ``tile[s, l, p]`` becomes the element at
+    (corner[0] + s * width + p, corner[1] + l, corner[2]), or zero where there is none. Within a
+    `Pipeline` it arrives before it is used.
+    """
+
+    tile: Buffer
+    array: Boxed
+    corner: tuple[Expr, Expr, Expr]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A part of a "tile" buffer that begins at (line, place), where places are counted through the
+    slabs: ``matrix[x, k]`` is at (line + x, place + k), in ``tile[p // width, l, p % width]``; if
+    it is ``turned``, at (line + k, place + x).
+    """
+
+    tile: Buffer
+    line: Expr
+    place: Expr
+    turned: bool
+
+
+@dataclass(frozen=True)
+class Multiply:
+    """``sums[r, c] += first[r, k] * second[c, k]`` for all of ``shape`` (rows, columns, depth), by
+    ``warps`` warps together, whose first thread is ``thread``. Factors in float32 are rounded to
+    TF32.
+
+    ``sums`` is a "register" buffer [threads, rows / 16 / warps, columns / 8, 4]; which thread holds
+    which sum is told in `graphc.loops.fragments`.
+    """
+
+    sums: Buffer
+    thread: Expr
+    warps: int
+    first: Matrix
+    second: Matrix
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """For every value of ``iter``: ``fill``, which writes ``buffers``, then ``use``, which reads
+    them. There are ``stages`` copies of the buffers, so that filling runs ahead; it is done by
+    threads of its own if they are ``apart``.
+    """
+
+    iter: Iter
+    stages: int
+    buffers: tuple[Buffer, ...]
+    fill: tuple[Statement, ...]
+    use: tuple[Statement, ...]
+    apart: bool = False
+
+
+Statement = (
+    Define
+    | Accumulate
+    | Put
+    | Fetch
+    | Alloc
+    | Barrier
+    | Loop
+    | When
+    | AsyncCopy
+    | BoxCopy
+    | Multiply
+    | Pipeline
+)
 
 
 def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
@@ -108,10 +204,19 @@ def statements(body: tuple[Statement, ...]) -> Iterator[Statement]:
     while stack:
         statement = stack.pop()
         yield statement
-        if isinstance(statement, When):
-            stack.extend(reversed(statement.other))
-        if isinstance(statement, Loop | When):
-            stack.extend(reversed(statement.body))
+        for inner in reversed(bodies(statement)):
+            stack.extend(reversed(inner))
+
+
+def bodies(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
+    """What a statement has inside, in order."""
+    if isinstance(statement, Loop):
+        return (statement.body,)
+    if isinstance(statement, When):
+        return (statement.body, statement.other)
+    if isinstance(statement, Pipeline):
+        return (statement.fill, statement.use)
+    return ()
 
 
 def expressions(statement: Statement) -> tuple[Expr, ...]:
@@ -122,6 +227,13 @@ def expressions(statement: Statement) -> tuple[Expr, ...]:
         return (*statement.index, statement.value)
     if isinstance(statement, Fetch):
         return statement.index
+    if isinstance(statement, AsyncCopy):
+        return (*statement.index, statement.first, statement.present)
+    if isinstance(statement, BoxCopy):
+        return (statement.array.first, *statement.corner)
+    if isinstance(statement, Multiply):
+        corners = ((m.line, m.place) for m in (statement.first, statement.second))
+        return (statement.thread, *(e for corner in corners for e in corner))
     if isinstance(statement, When):
         return (statement.condition,)
     return ()

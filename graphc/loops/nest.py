@@ -142,16 +142,17 @@ class Nest:
             self.make_room(store)
         for iterator in stage.iters:
             self.open(iterator, self.kinds.get(iterator, "serial"))
-        values = self.values(
-            [s.value for s in stage.stores] + [i for s in stage.stores for i in s.index]
-        )
-        index = iter(values[len(stage.stores) :])
-        settled = self.settled(stage.stores, values[: len(stage.stores)])
-        for store, value in zip(stage.stores, settled, strict=True):
+        self.store(stage.stores)
+        self.close(len(stage.iters))
+
+    def store(self, stores: Sequence[Store]) -> None:
+        """One point of a stage: all values, then all stores."""
+        values = self.values([s.value for s in stores] + [i for s in stores for i in s.index])
+        index = iter(values[len(stores) :])
+        settled = self.settled(stores, values[: len(stores)])
+        for store, value in zip(stores, settled, strict=True):
             place = tuple(next(index) for _ in store.index)
             self.put(store, place, value)
-        for _ in stage.iters:
-            self.close()
 
     def settled(self, stores: Sequence[Store], values: Sequence[Expr]) -> list[Expr]:
         """The values of ``stores``; those that read what an earlier store changes as locals."""

@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphc.expr import Affine, Apply, Bounded, Buffer, Expr, Iter, Lit, Load, Reduce, Select
+from graphc.loops.fragments import WARP
 from graphc.loops.ir import (
     Accumulate,
     Alloc,
+    AsyncCopy,
     Barrier,
+    BoxCopy,
     Define,
     Fetch,
     Local,
     Loop,
+    Matrix,
+    Multiply,
+    Pipeline,
     Put,
     Statement,
     When,
@@ -157,26 +163,67 @@ def _lines(body: tuple[Statement, ...], names: Names, pad: str) -> list[str]:
                 step = f", {lanes}" if lanes else ""
                 head = f"{pad}for {names.iter(iterator)} in {kind}(0, {iterator.extent}{step}):"
                 lines += [head, *_lines(inner, names, pad + "    ")]
+            case Pipeline(iterator, stages, buffers, fill, use, apart):
+                head = f"for {names.iter(iterator)} in pipeline(0, {iterator.extent}, {stages}"
+                lines.append(f"{pad}{head}{', apart' if apart else ''}):")
+                lines += [f"{pad}    {_declared(buffer, names)}" for buffer in buffers]
+                lines += [f"{pad}    fill:", *_lines(fill, names, pad + "        ")]
+                lines += [f"{pad}    use:", *_lines(use, names, pad + "        ")]
             case When(condition, chosen, other):
                 lines.append(f"{pad}if {bare(condition, names)}:")
                 lines += _lines(chosen, names, pad + "    ")
                 lines += [f"{pad}else:", *_lines(other, names, pad + "    ")]
-            case Define(local, value):
-                text = bare(value, names)
-                lines.append(f"{pad}{names.local(local)}: {local.dtype} = {text}")
-            case Accumulate(local, function, value):
-                lines.append(pad + folded(names.local(local), function, bare(value, names)))
-            case Put(buffer, index, value, combine, streamed):
-                place = _place(buffer, index, names)
-                place = f"stream {place}" if streamed else place
-                lines.append(pad + folded(place, combine, bare(value, names)))
-            case Fetch(buffer, index):
-                lines.append(f"{pad}fetch {_place(buffer, index, names)}")
-            case Alloc(buffer):
-                lines.append(f"{pad}{names.buffer(buffer)}: {buffer.scope} {buffer.type}")
-            case Barrier():
-                lines.append(f"{pad}barrier()")
+            case _:
+                lines.append(pad + _line(statement, names))
     return lines
+
+
+def _line(statement: Statement, names: Names) -> str:
+    """A statement without others inside."""
+    match statement:
+        case Define(local, value):
+            return f"{names.local(local)}: {local.dtype} = {bare(value, names)}"
+        case Accumulate(local, function, value):
+            return folded(names.local(local), function, bare(value, names))
+        case Put(buffer, index, value, combine, streamed):
+            place = _place(buffer, index, names)
+            place = f"stream {place}" if streamed else place
+            return folded(place, combine, bare(value, names))
+        case Fetch(buffer, index):
+            return f"fetch {_place(buffer, index, names)}"
+        case Alloc(buffer):
+            return _declared(buffer, names)
+        case AsyncCopy(buffer, index, first, count, present):
+            source, condition = expression(first, names), bare(present, names)
+            return f"copy {count} to {_place(buffer, index, names)} from {source} if {condition}"
+        case BoxCopy(tile, array, corner):
+            place = ", ".join(bare(e, names) for e in reversed(corner))
+            return f"copy {names.buffer(tile)} from {names.buffer(array.first.buffer)}[{place}]"
+        case Multiply():
+            return _product(statement, names)
+        case Barrier():
+            return "barrier()"
+    raise TypeError(f"no text for {type(statement).__name__}")
+
+
+def _declared(buffer: Buffer, names: Names) -> str:
+    return f"{names.buffer(buffer)}: {buffer.scope} {buffer.type}"
+
+
+def _product(product: Multiply, names: Names) -> str:
+    rows, columns, depth = product.shape
+    first, second = product.first, product.second
+    left = _matrix(first, rows, depth, names) + (".T" if first.turned else "")
+    right = _matrix(second, columns, depth, names) + ("" if second.turned else ".T")
+    threads = f"{bare(product.thread, names)} : {product.warps * WARP}"
+    return f"{names.buffer(product.sums)}[{threads}] += {left} @ {right}"
+
+
+def _matrix(matrix: Matrix, lines: int, depth: int, names: Names) -> str:
+    """The corner and the shape of a part of a tile as it lies there."""
+    line, place = bare(matrix.line, names), bare(matrix.place, names)
+    shape = (depth, lines) if matrix.turned else (lines, depth)
+    return f"{names.buffer(matrix.tile)}[{line} : {shape[0]}, {place} : {shape[1]}]"
 
 
 def _place(buffer: Buffer, index: tuple[Expr, ...], names: Names) -> str:

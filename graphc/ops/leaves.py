@@ -7,9 +7,10 @@ outside world enters.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -42,15 +43,65 @@ def new_input(name: str, type_: TensorType) -> Node:
     return Input(name, type_, next(_serials))()
 
 
+class Replica(Protocol):
+    """A copy of a parameter in the memory of a device."""
+
+    def push(self, array: Array) -> None:
+        """Copy ``array`` to the device."""
+        ...
+
+    def pull(self, array: Array) -> None:
+        """Copy from the device into ``array``."""
+        ...
+
+
 class Storage:
     """The memory of a parameter: one array that outlives every call, shared by all executables.
 
-    ``array`` is dense and C-contiguous; executables write updates into it in place. ``assign``
-    copies a new value in.
+    ``array`` is dense, C-contiguous and never moved; executables of the host write updates into it
+    in place. An executable of a device keeps the numbers there (`lend`), and whoever asks for
+    ``array`` gets them back; as it may be written to, the replica counts as old from then on.
+
+    For all parameters together: ``moves`` counts how often the host has asked a device for numbers;
+    while it stays the same, no replica has become old. ``loans`` counts how often numbers went to
+    a device; each time all ``users`` are told by ``parameters_left``.
     """
 
+    moves: ClassVar[int] = 0
+    loans: ClassVar[int] = 0
+    users: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
+
     def __init__(self, value: Any, dtype: DType) -> None:
-        self.array: Array = np.array(value, dtype.numpy, order="C", copy=True)
+        self._array: Array = np.array(value, dtype.numpy, order="C", copy=True)
+        self._replica: Replica | None = None
+        self._is_behind = False
+
+    @property
+    def array(self) -> Array:
+        """The numbers, to be read and written."""
+        if self._replica is not None:
+            self.peek()
+            self._replica = None
+            Storage.moves += 1
+        return self._array
+
+    def peek(self) -> Array:
+        """The numbers as they are now, only to be read: a replica stays as good as they are."""
+        if self._is_behind and self._replica is not None:
+            self._replica.pull(self._array)
+            self._is_behind = False
+            Storage.moves += 1
+        return self._array
+
+    def lend(self, replica: Replica, changes: bool) -> None:
+        """From now on the numbers are those of ``replica``, which ``changes`` them or not."""
+        if self._replica is not replica:
+            replica.push(self.array)
+            self._replica = replica
+            Storage.loans += 1
+            for user in [*Storage.users]:
+                user.parameters_left()
+        self._is_behind = self._is_behind or changes
 
     def assign(self, value: Any) -> None:
         """Copy ``value`` in; raises `UserError` GC0303 when its shape differs."""

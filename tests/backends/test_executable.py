@@ -22,7 +22,8 @@ from graphc.scalars import tanh
 from graphc.types import FLOAT32, UINT32, TensorType, dtype
 from kernels.models import GRAPHS, draw, parameter
 
-BACKENDS = ("numpy", "llvm")
+BACKENDS = ("numpy", "llvm", "cuda-sim")
+COMPILING = ("llvm", "cuda-sim")
 
 
 def leaf(name: str, *shape: int | str, kind: str = "float32") -> Node:
@@ -109,24 +110,29 @@ def layouts(array: Array) -> dict[str, Array]:
     }
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "int16"])
+@pytest.mark.parametrize(
+    ("backend", "kind"),
+    [("llvm", "float32"), ("llvm", "float64"), ("llvm", "int16"), ("cuda-sim", "float32")],
+)
 @pytest.mark.parametrize("name", layouts(np.zeros((1, 1))))
-def test_every_layout_of_memory(name: str, kind: str):
+def test_every_layout_of_memory(name: str, backend: str, kind: str):
     rng = np.random.default_rng(0)
     array = layouts(rng.integers(-9, 9, (19, 37)).astype(kind))[name]
     x = leaf("x", 19, 37, kind=kind)
     graph = Graph((x,), (x + x, transpose(x, (1, 0)), matmul(x, transpose(x, (1, 0)))))
     dense = np.array(array, kind, order="C")
     before = dense.copy()
-    for found, wanted in zip(Executable(graph)(array), interpreted(graph, [dense]), strict=True):
+    run = Executable(graph, backend)
+    for found, wanted in zip(run(array), interpreted(graph, [dense]), strict=True):
         np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(array, before)
 
 
-def test_outputs_are_fresh_and_the_caller_may_write_into_them():
+@pytest.mark.parametrize("backend", COMPILING)
+def test_outputs_are_fresh_and_the_caller_may_write_into_them(backend: str):
     x = leaf("x", 4)
     w = parameter("w", 4)
-    run = Executable(Graph((x,), (x, w, x + w, x)))
+    run = Executable(Graph((x,), (x, w, x + w, x)), backend)
     array = np.arange(4, dtype=np.float32)
     kept = w.op.storage.array.copy()
     first = run(array)
@@ -139,9 +145,9 @@ def test_outputs_are_fresh_and_the_caller_may_write_into_them():
 
 
 # Named sizes --------------------------------------------------------------------------------------
-def sized() -> Executable:
+def sized(backend: str = "llvm") -> Executable:
     x, w = leaf("x", "batch", "width"), leaf("w", "width", 3)
-    return Executable(Graph((x, w), (tanh(matmul(x, w)), sum_over(x, (0,)))))
+    return Executable(Graph((x, w), (tanh(matmul(x, w)), sum_over(x, (0,)))), backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -211,11 +217,12 @@ def test_updates_come_after_the_outputs_once_per_call(backend: str):
         np.testing.assert_array_equal(w.op.storage.array, [count + 1] * 3)
 
 
-def test_executables_share_their_parameters():
+@pytest.mark.parametrize("backend", COMPILING)
+def test_executables_share_their_parameters(backend: str):
     x = leaf("x", 3)
     w = Parameter("w", TensorType(FLOAT32, (3,)), Storage(np.zeros(3), FLOAT32))()
-    step = Executable(Graph((x,), (), ((w, w + x),)))
-    show = Executable(Graph((), (w * 2.0,)))
+    step = Executable(Graph((x,), (), ((w, w + x),)), backend)
+    show = Executable(Graph((), (w * 2.0,)), backend)
     for _ in range(3):
         assert step(np.ones(3, np.float32)) == []
     np.testing.assert_array_equal(show()[0], [6] * 3)
@@ -246,8 +253,9 @@ def test_random_numbers_are_equal_on_every_backend():
         seed = state(7, 8, 9, 0)
         graph = Graph((), (uniform(seed, (33,), 0, FLOAT32), normal(seed, (33,), 1, FLOAT32)))
         drawn.append(Executable(graph, backend)())
-    np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
-    np.testing.assert_allclose(drawn[0][1], drawn[1][1], rtol=2e-6, atol=2e-7)
+    for even, bell in drawn[1:]:
+        np.testing.assert_array_equal(even, drawn[0][0])
+        np.testing.assert_allclose(bell, drawn[0][1], rtol=2e-6, atol=2e-7)
 
 
 def test_a_state_with_an_update_of_its_own_does_not_advance():
@@ -279,14 +287,20 @@ def test_the_numpy_backend_stops_before_kernels():
     assert seen[-2:] == ["optimised", "executable"]
 
 
-def test_texts_and_times():
+LEVELS = [("llvm", ("loops", "llvm", "asm"), "define"), ("cuda-sim", ("loops", "cuda"), "KERNEL(")]
+
+
+@pytest.mark.parametrize(("backend", "levels", "word"), LEVELS)
+def test_texts_and_times(backend: str, levels: tuple[str, ...], word: str):
     graph = GRAPHS["softmax"]()
-    run = Executable(graph)
-    for level in ("graph", "optimised", "kernels", "loops", "llvm", "asm"):
-        assert run.source(level)
-    assert "define" in run.source("llvm", 0)
-    with pytest.raises(UserError):
-        run.source("poetry")
+    run = Executable(graph, backend)
+    for level in ("graph", "optimised", "kernels", "fusion", *levels):
+        assert isinstance(run.source(level), str)
+    assert word in run.source(levels[1], 0)
+    for level, kernel in (("poetry", None), (levels[1], 1)):
+        with pytest.raises(UserError) as caught:
+            run.source(level, kernel)
+        assert code(caught) == "GC0104"
     times = run.profile(*draw(graph), repeats=3)
     assert [name for name, _ in times] == ["max, exp, sum, divide"]
     assert all(seconds > 0 for _, seconds in times)
@@ -299,8 +313,9 @@ def test_unknown_backends():
     assert code(caught) == "GC0402"
 
 
-def test_the_first_call_may_come_from_several_threads():
-    run = sized()
+@pytest.mark.parametrize("backend", COMPILING)
+def test_the_first_call_may_come_from_several_threads(backend: str):
+    run = sized(backend)
     x, w = np.ones((4, 5), np.float32), np.ones((5, 3), np.float32)
     found: list[list[Array]] = []
     threads = [threading.Thread(target=lambda: found.append(run(x, w))) for _ in range(4)]

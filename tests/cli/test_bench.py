@@ -22,6 +22,7 @@ from graphc.cli.bench import systems
 from graphc.cli.bench.child import Child
 from graphc.cli.bench.measure import measure
 from graphc.cli.bench.results import Outcome, Plan, Result, Roofline, Run, Times
+from graphc.cli.bench.spares import Spares
 from graphc.cli.bench.workloads import FAMILIES, ON_REQUEST, WORKLOADS, chosen
 from graphc.errors import UserError
 
@@ -192,7 +193,7 @@ def test_a_missing_peer_is_said_once_and_left_out(graphc, monkeypatch):
     monkeypatch.setattr(systems, "find_spec", lambda name: None if name == "torch" else True)
     seen = []
 
-    def noted(workload, plan, counts, say):
+    def noted(workload, plan, counts, say, spares):
         seen.append(plan.systems)
         return []
 
@@ -206,7 +207,7 @@ def test_a_missing_peer_is_said_once_and_left_out(graphc, monkeypatch):
 def test_control_c_prints_what_is_done(graphc, monkeypatch):
     done = Result("call", "", 1, 1.0, outcomes={"graphc llvm": Outcome(Times(1.0, 1.0, 1.0, 1))})
 
-    def interrupted(workload, plan, counts, say):
+    def interrupted(workload, plan, counts, say, spares):
         yield done
         raise KeyboardInterrupt
 
@@ -258,8 +259,9 @@ def _marked(mark):
 def test_a_child_is_pinned_and_held_still_between_requests(tmp_path):
     with Child(1, str(tmp_path)) as worker:
         answer = worker.ask(
-            "expect", workload="call", quick=True, file=str(tmp_path / "expected.npz")
-        )
+            "expect", workload="call", quick=True, file=str(tmp_path / "expected.npz"),
+            right="graphc numpy",
+        )  # fmt: skip
         assert answer == {"nodes": 7, "flops": 8, "bytes": 32, "wide": False}
         status = Path(f"/proc/{worker.process.pid}/status")
         assert _soon(lambda: "State:\tT (stopped)" in status.read_text())
@@ -282,7 +284,7 @@ def test_the_parents_own_processors_stay_what_they_were(tmp_path):
 def test_a_workload_without_right_results_is_a_failure(monkeypatch):
     unknown = replace(WORKLOADS["call"], name="nobody knows it")
     plan = Plan((unknown.name,), ("graphc llvm", "numpy"), (1,), 0.01, quick=True)
-    (result,) = measure(unknown, plan, [1], lambda text: None)
+    (result,) = measure(unknown, plan, [1], lambda text: None, Spares())
     assert "nobody knows it" in result.outcomes["graphc llvm"].failed
 
 

@@ -64,7 +64,7 @@ def measured(monkeypatch):
     """What would be measured: pairs of a workload's name and a number of threads."""
     seen = []
 
-    def noted(workload, plan, counts, say):
+    def noted(workload, plan, counts, say, spares):
         for threads in counts:
             seen.append((workload.name, threads))
             outcomes = {system: Outcome(Times(1.0, 1.0, 1.0, 5)) for system in plan.systems}

@@ -158,8 +158,9 @@ def ask(monkeypatch, tmp_path):
     worker, file = Worker(), str(tmp_path / "expected.npz")
 
     def start(workload):
-        worker.answer({"do": "expect", "workload": workload, "quick": True, "file": file})
-        asked = {"do": "start", "workload": workload, "quick": True, "file": file}
+        asked = {"workload": workload, "quick": True, "file": file}
+        worker.answer({"do": "expect", "right": "graphc numpy", **asked})
+        asked["do"] = "start"
         return worker, worker.answer({**asked, "system": "numpy", "threads": 1})
 
     return start

@@ -1,6 +1,5 @@
 """Every command: what it prints, what it writes, which status it ends with."""
 
-import json
 import subprocess
 import sys
 from importlib import resources
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from graphc.backends.cuda import sim
+from graphc.backends.cuda.sim.sanitize import Access, Finding, Outcome
 from graphc.cli.screen import Screen, duration
 from graphc.errors import CODES, CompilerBug
 from graphc.passes import PIPELINE
-from graphc.runner import BACKENDS
 
 
 def test_help_and_usage(graphc):
@@ -129,6 +129,7 @@ def test_run_draws_inputs_that_are_not_given(graphc, file):
         (("--input", "x=model_under_test.py"), "GC0503"),
         (("--input", "x.txt"), "GC0503"),
         (("--backend", "cuda"), "GC0403"),
+        (("--sanitize", "race"), "GC0104"),
     ],
 )
 def test_run_says_what_is_wrong(graphc, file, arguments, code):
@@ -142,7 +143,23 @@ def test_run_refuses_an_array_for_an_input_that_is_not_there(graphc, file, tmp_p
     assert "GC0302: " in graphc("run", f"{file}:loss", "--input", "z=z.npy").err
 
 
-# explain, doctor ----------------------------------------------------------------------------------
+def test_run_names_what_a_sanitizer_found(graphc, file, monkeypatch):
+    access = Access("writes 4 bytes", 3, "x[0] = 1;")
+    seen = []
+
+    def sanitized(kind, arguments):
+        seen.append((kind, arguments))
+        return Outcome(0, "loss: f32[]\n", (Finding("data race", "kernel", (access,)),))
+
+    monkeypatch.setattr(sim, "sanitized", sanitized)
+    given = ("run", f"{file}:loss", "--backend", "cuda-sim", "--seed", "0", "--size", "batch=4")
+    ran = graphc(*given, "--sanitize", "race")
+    assert seen == [("race", [*given])]
+    assert ran.status == 1
+    assert "kernel: data race\n  writes 4 bytes in line 3: x[0] = 1;" in ran.out
+
+
+# explain ------------------------------------------------------------------------------------------
 def test_explain(graphc):
     listed = graphc("explain").out
     assert all(code in listed for code in CODES)
@@ -150,13 +167,6 @@ def test_explain(graphc):
     assert graphc("explain", "gc0101").out.strip() == text.strip()
     unknown = graphc("explain", "GC9999")
     assert (unknown.status, unknown.err[:6]) == (1, "GC0503")
-
-
-def test_doctor_tries_every_backend(graphc):
-    facts = json.loads(graphc("doctor", "--json").out)
-    assert facts["backend numpy"] == facts["backend llvm"] == "ready"
-    assert all(f"backend {name}" in facts for name in BACKENDS)
-    assert "backend llvm" in graphc("doctor").out
 
 
 # Output -------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def suite() -> tuple[Module, ...]:
 
 def text_files() -> Iterator[Path]:
     """Every text file that belongs to the repository, by its suffix."""
-    suffixes = {".py", ".md", ".toml", ".yaml", ".cu", ".html", ".js", ".css", ".txt"}
+    suffixes = {".py", ".md", ".toml", ".yaml", ".cpp", ".h", ".html", ".js", ".css", ".txt"}
     for path in sorted(ROOT.rglob("*")):
         if path.suffix in suffixes and not SKIPPED & set(path.relative_to(ROOT).parts):
             yield path

@@ -3,7 +3,7 @@
 from house.sources import Module, imports, product
 
 LAYERS = [
-    {"errors", "dims", "types", "files"},
+    {"errors", "dims", "types", "files", "cache"},
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"precision"},

@@ -130,6 +130,7 @@ def test_a_skip_edge_takes_a_side_track():
     assert any(x < column.x or x > column.right for x, _ in skip.points)
 
 
+@pytest.mark.sweep
 def test_a_hundred_thousand_boxes():
     size = 50_000
     forward = [box("forward", *({k - 1, max(0, k - 7)} if k else ())) for k in range(size)]

@@ -137,6 +137,7 @@ def test_broadcasts_of_tensors_are_lines():
     assert "y: f32[2,3] = broadcast(b, axes=(1,))" in graph_text(graph_of(y))
 
 
+@pytest.mark.sweep
 def test_a_hundred_thousand_nodes_are_printed():
     h = models.leaf("x", 3)
     for _ in range(50_000):

@@ -6,6 +6,9 @@ whether the bars are reached. What is measured is in `workloads`, how in `measur
 
 A whole run takes an hour, so its file is written after every result, and ``--resume`` goes on with
 it: with what is missing, then with what was measured while the machine was in a bad state.
+
+``--suite gpu`` is what a GPU is measured by, in some minutes: other workloads, other peers, and
+checks besides (`checks`). With ``--backends cuda-sim --quick`` the same runs without any GPU.
 """
 
 from __future__ import annotations
@@ -16,13 +19,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from graphc.cli.bench.checks import CHECKS, checked, known
 from graphc.cli.bench.growth import plot_growth, report_growth
 from graphc.cli.bench.measure import limits, measure
 from graphc.cli.bench.order import begun, gone_on
 from graphc.cli.bench.plot import plot, require_plot
-from graphc.cli.bench.report import failures, holds, report_run
-from graphc.cli.bench.results import GRAPHC, Result, Run, writable
-from graphc.cli.bench.systems import PEERS
+from graphc.cli.bench.report import (
+    bar_shown,
+    failures,
+    family_means,
+    holds,
+    host_holds,
+    report_run,
+)
+from graphc.cli.bench.results import FAILED, GRAPHC, Result, Run, threads_shown, writable
+from graphc.cli.bench.spares import Spares
+from graphc.cli.bench.systems import GPU_PEERS, PEERS
 from graphc.cli.bench.workloads import FAMILIES, chosen, workload_of
 from graphc.cli.options import add_sizes, numbers
 from graphc.cli.screen import Screen, duration
@@ -42,19 +54,15 @@ def add(commands: Any) -> None:
     )
     add_sizes(parser)
     parser.add_argument("--list", action="store_true", help="what there is to measure")
-    parser.add_argument("--backends", type=_some, metavar="A,B", help="default: llvm")
-    parser.add_argument(
-        "--peers",
-        type=_names,
-        metavar="A,B",
-        help=f"of {', '.join(PEERS)}, or none (default: all installed; with --growth none)",
-    )
-    parser.add_argument("--threads", type=_counts, metavar="1,2", help="default: 1 and all")
+    _add_systems(parser)
     parser.add_argument(
         "--growth", action="store_true", help="how times grow with programs and batches"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="for each workload and count (default: 5)"
+        "--seconds",
+        type=_seconds,
+        metavar="S",
+        help="for each workload and count (default: 5; gpu: 1)",
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--check", action="store_true", help="status 1 when a bar is missed")
@@ -70,6 +78,26 @@ def add(commands: Any) -> None:
         help="go on with a --json FILE: what is missing, then what is marked as doubtful",
     )  # fmt: skip
     parser.set_defaults(command=bench)
+
+
+def _add_systems(parser: argparse.ArgumentParser) -> None:
+    """Declare what is measured, against what, on what."""
+    parser.add_argument(
+        "--suite", choices=("cpu", "gpu"), default="cpu", help="gpu: what GPUs are measured by"
+    )
+    parser.add_argument("--backends", type=_some, metavar="A,B", help="default: llvm; gpu: cuda")
+    parser.add_argument(
+        "--peers",
+        type=_names,
+        metavar="A,B",
+        help=f"of {', '.join((*PEERS, *GPU_PEERS))}, or none (default: all installed; with "
+        "--growth none)",
+    )
+    parser.add_argument("--threads", type=_counts, metavar="1,2", help="default: 1 and all")
+    parser.add_argument(
+        "--verify", type=_names, metavar="A,B",
+        help=f"of {', '.join(CHECKS)}, or none (default: all with --suite gpu, none otherwise)",
+    )  # fmt: skip
 
 
 def _names(text: str) -> list[str]:
@@ -106,9 +134,10 @@ def _seconds(text: str) -> float:
 def bench(options: argparse.Namespace, screen: Screen) -> int:
     """Measure, or read what was measured; print, write."""
     if options.list:
-        rows = [(f, w.name, f"{w.bar:.1f}x", w.summary) for f, ws in FAMILIES.items() for w in ws]
+        rows = [(f, w.name, bar_shown(w.bar), w.summary) for f, ws in FAMILIES.items() for w in ws]
         screen.table(("family", "workload", ">bar", "what"), rows)
         return 0
+    known(options.verify or ())
     options.json = options.json or options.resume
     if options.json is not None:
         writable(options.json)
@@ -143,9 +172,11 @@ def _say_what_is_left(run: Run, stopped: bool, file: Path | None, screen: Screen
 
 def _reached(run: Run) -> bool:
     mine = [(r, system) for r in run.results for system in r.backends]
-    missed = any(holds(r, system) == "NO" for r, system in mine)
+    missed = any("NO" in (holds(r, system), host_holds(r, system)) for r, system in mine)
+    missed = missed or any(mean < bar for _, mean, bar in family_means(run))
     broken = any(system.startswith(GRAPHC) for _, _, system, _ in failures(run))
-    return not missed and not broken
+    wrong = any(check.state == FAILED for check in run.checks)
+    return not missed and not broken and not wrong
 
 
 def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
@@ -154,17 +185,26 @@ def _measured(options: argparse.Namespace, screen: Screen) -> tuple[Run, bool]:
     left = run.lacking(names)
     try:
         _look_at_machine(run, screen)
-        for name, pairs in groupby(left, key=lambda pair: pair[0]):
-            counts = [threads for _, threads in pairs]
-            for result in measure(workload_of(name), run.plan, counts, screen.note):
-                run.put(result)
-                screen.note(_line(result))
-                if options.json is not None:  # hours of work should survive whatever comes
-                    run.write(options.json)
+        with Spares(run.plan.limit, ahead=not run.plan.quick) as spares:
+            for name, pairs in groupby(left, key=lambda pair: pair[0]):
+                counts = [threads for _, threads in pairs]
+                for result in measure(workload_of(name), run.plan, counts, screen.note, spares):
+                    run.put(result)
+                    _keep(run, _line(result), options.json, screen)
         _look_at_machine(run, screen)
+        for check in checked(options, run):
+            run.checks.append(check)
+            _keep(run, f"{check.name}: {check.state}, {check.said}", options.json, screen)
     except KeyboardInterrupt:
         return run, True
     return run, False
+
+
+def _keep(run: Run, said: str, file: Path | None, screen: Screen) -> None:
+    """Hours of work should survive whatever comes."""
+    screen.note(said)
+    if file is not None:
+        run.write(file)
 
 
 def _look_at_machine(run: Run, screen: Screen) -> None:
@@ -179,4 +219,4 @@ def _line(result: Result) -> str:
     """A result in one line, while the next is measured."""
     times = {name: duration(o.times.median) for name, o in result.outcomes.items() if o.times}
     said = ", ".join(f"{name} {time}" for name, time in times.items())
-    return f"{result.workload}, {result.threads} threads: {said or 'no times'}"
+    return f"{result.workload}, {threads_shown(result.threads)}: {said or 'no times'}"

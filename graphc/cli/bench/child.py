@@ -1,12 +1,13 @@
 """A worker process as its parent sees it: started, asked, held still, ended.
 
-Comes in: a system's name, a number of threads, a folder for caches. Goes out: `Child`. A separate
+Comes in: a number of threads, perhaps a folder for caches. Goes out: `Child`. A separate
 step because nobody else may know about pipes and signals.
 
 Threads are pinned twice: by the variables that libraries read when they are loaded, and by the set
 of processors that the process may use, which also rules those that read no variable. A child stands
 in a process group of its own, so Ctrl-C reaches only the parent, and its helpers stop with it.
-Between turns it is stopped: threads that spin while they wait would take a core from another.
+Between turns it is stopped: threads that spin while they wait would take a core from another. A
+process whose work is a GPU's, with `GPU` for its threads, has all cores.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
+
+from graphc.cli.bench.results import GPU
 
 VARIABLES = (
     "GRAPHC_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -48,12 +52,17 @@ def processors() -> list[int]:
 
 
 class Child:
-    """One worker process; ``with`` ends it."""
+    """One worker process; ``with`` ends it. An answer may take ``limit`` seconds, 0 is for ever.
+    Its caches are empty unless they lie in the ``folder`` of another.
+    """
 
-    def __init__(self, threads: int, folder: str) -> None:
+    def __init__(self, threads: int, folder: str = "", limit: float = 0.0) -> None:
+        self.limit = limit
+        self.own = None if folder else tempfile.TemporaryDirectory(prefix="graphc-bench-")
+        self.folder = folder = self.own.name if self.own else folder
         environment = {
             **os.environ,
-            **dict.fromkeys(VARIABLES, str(threads)),
+            **(dict.fromkeys(VARIABLES, str(threads)) if threads != GPU else {}),
             **dict.fromkeys(CACHES, folder),
             **MEMORY,
             "GRAPHC_CACHE": "1",
@@ -69,15 +78,24 @@ class Child:
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """The answer to a request, for which the child runs; then it is held still."""
+        self.send(do, **request)
+        return self.receive()
+
+    def send(self, do: str, **request: Any) -> None:
+        """Begin with a request."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self._signal("SIGCONT")
-        try:
+        with contextlib.suppress(BrokenPipeError):  # `receive` will find out
             self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def receive(self) -> dict[str, Any]:
+        """The answer to the request that was sent."""
+        assert self.process.stdout is not None
+        if self.limit and not select.select([self.process.stdout], [], [], self.limit)[0]:
+            self.end()
+            return {"failed": f"no answer within {self.limit:g} s"}
+        line = self.process.stdout.readline()
         if not line:
             return {"failed": self._last_words()}
         self._signal("SIGSTOP")
@@ -108,12 +126,14 @@ class Child:
         self._signal("SIGKILL")
         self.process.kill()
         self.process.wait()
+        if self.own is not None:
+            self.own.cleanup()
 
 
 @contextlib.contextmanager
 def _confined(count: int) -> Iterator[None]:
-    """Processes that are started inside may use ``count`` processors."""
-    if not hasattr(os, "sched_setaffinity"):
+    """Processes that are started inside may use ``count`` processors, all for `GPU`."""
+    if count == GPU or not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)

@@ -1,7 +1,8 @@
 """One workload in all systems, taking turns.
 
 Comes in: a workload, the systems, a number of threads, seconds. Goes out: a `Result`. Nobody is
-timed whose results are not those of graphc's numpy backend. Between the turns it is looked how near
+timed whose results are not right: those of graphc's numpy backend, or, where a GPU is there for
+what would take a processor minutes, those of PyTorch on it. Between the turns it is looked how near
 to each other the machine's cores are.
 """
 
@@ -12,10 +13,21 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from graphc.cli.bench.child import Child
-from graphc.cli.bench.results import GRAPHC, Outcome, Plan, Result, Roofline, Times
+from graphc.cli.bench.results import (
+    GPU,
+    GRAPHC,
+    Outcome,
+    Plan,
+    Result,
+    Roofline,
+    Times,
+    threads_shown,
+)
+from graphc.cli.bench.spares import Spares
 from graphc.cli.bench.systems import takes
 from graphc.cli.bench.workload import Workload
 
@@ -33,8 +45,9 @@ Look = Callable[[], float]
 
 def limits(threads: int, quick: bool, say: Say) -> Roofline | None:
     """What the machine can do; None, with a word about it, when that cannot be measured."""
-    folder = tempfile.TemporaryDirectory(prefix="graphc-bench-")
-    with folder as name, Child(threads, name) as child:
+    if threads == GPU:
+        return None  # they are systems there, which take turns with the others
+    with Child(threads) as child:
         found = child.ask("limits", quick=quick)
     if "failed" in found:
         say(f"the machine's limits are not known: {found['failed']}")
@@ -42,25 +55,31 @@ def limits(threads: int, quick: bool, say: Say) -> Roofline | None:
     return Roofline.of(found)
 
 
-def measure(workload: Workload, plan: Plan, counts: Iterable[int], say: Say) -> Iterator[Result]:
+def measure(
+    workload: Workload, plan: Plan, counts: Iterable[int], say: Say, spares: Spares
+) -> Iterator[Result]:
     """A result for each number of threads in ``counts``."""
     with tempfile.TemporaryDirectory(prefix="graphc-bench-") as folder:
         file = str(Path(folder) / "expected.npz")
         say(f"{workload.name}: what is right")
-        with Child(1, folder) as oracle:
-            right = oracle.ask("expect", workload=workload.name, quick=plan.quick, file=file)
+        asked = dict(workload=workload.name, quick=plan.quick, file=file, right=plan.right)
+        with spares.child(plan.right, GPU if GPU in plan.threads else 1) as oracle:
+            right = oracle.ask("expect", **asked)
         for threads in counts:
-            facts = (workload.name, workload.summary, threads, workload.bar)
+            result = Result(
+                workload.name, workload.summary, threads, workload.bar,
+                against=workload.against, host_bar=workload.host_bar,
+            )  # fmt: skip
             if "failed" in right:
                 failed = Outcome(failed=f"no results to compare with: {right['failed']}")
-                yield Result(*facts, outcomes={plan.systems[0]: failed})
+                yield replace(result, outcomes={plan.systems[0]: failed})
                 continue
-            outcomes, rates = _outcomes(workload, plan, threads, file, say)
-            yield Result(*facts, **right, outcomes=outcomes, core_to_core=rates)
+            outcomes, rates = _outcomes(workload, plan, threads, file, say, spares)
+            yield replace(result, **right, outcomes=outcomes, core_to_core=rates)
 
 
 def _outcomes(
-    workload: Workload, plan: Plan, threads: int, file: str, say: Say
+    workload: Workload, plan: Plan, threads: int, file: str, say: Say, spares: Spares
 ) -> tuple[dict[str, Outcome], tuple[float, ...]]:
     """What became of each system, and the rates from core to core meanwhile."""
     outcomes: dict[str, Outcome] = {}
@@ -72,20 +91,19 @@ def _outcomes(
         for system in plan.systems:
             if not takes(system, workload):
                 continue
-            say(f"{workload.name}, {threads} threads: {system} prepares")
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphc-bench-"))
-            child = stack.enter_context(Child(threads, folder))
+            say(f"{workload.name}, {threads_shown(threads)}: {system} prepares")
+            child = stack.enter_context(spares.child(system, threads))
             begun = child.ask("start", system=system, **asked)
             if "failed" in begun:
                 outcomes[system] = Outcome(failed=begun["failed"])
                 child.end()
                 continue
             living[system] = child
-            cached = _second_time(system, threads, folder, asked)
+            cached = _second_time(system, threads, child.folder, asked)
             outcomes[system] = Outcome(
                 first=begun["first"], cached=cached, building=begun["peak"], plan=begun["plan"]
             )
-        say(f"{workload.name}, {threads} threads: {', '.join(living)} take turns")
+        say(f"{workload.name}, {threads_shown(threads)}: {', '.join(living)} take turns")
         turns, rates = _turns(living, plan, stack.enter_context(_look(threads, say)))
         for system, answers in turns.items():
             outcomes[system] = _timed(outcomes[system], answers)
@@ -97,7 +115,7 @@ def _look(threads: int, say: Say) -> Iterator[Look]:
     """How to measure the rate from core to core, by a process of its own: a virtual machine may be
     given other cores at any moment.
     """
-    if threads == 1:
+    if threads in (GPU, 1):
         yield lambda: 0.0
         return
 
@@ -107,14 +125,13 @@ def _look(threads: int, say: Say) -> Iterator[Look]:
             say(f"the rate from core to core is not known: {found['failed']}")
         return float(found.get("rate", 0.0))
 
-    folder = tempfile.TemporaryDirectory(prefix="graphc-bench-")
-    with folder as name, Child(threads, name) as child:
+    with Child(threads) as child:
         yield look
 
 
 def _second_time(system: str, threads: int, folder: str, asked: dict[str, Any]) -> float:
     """Seconds until the first result in a process that finds graphc's code on disk."""
-    if not system.startswith(GRAPHC):
+    if not system.startswith(GRAPHC) or threads == GPU:
         return 0.0
     with Child(threads, folder) as child:
         return float(child.ask("start", system=system, **asked).get("first", 0.0))
@@ -144,4 +161,6 @@ def _timed(begun: Outcome, turns: list[dict[str, Any]]) -> Outcome:
         return Outcome(failed=failed)
     samples = [seconds for turn in turns for seconds in turn["samples"]]
     peak = max(turn["peak"] for turn in turns)
-    return replace(begun, times=Times.of(samples), peak=peak)
+    busy = [seconds for turn in turns for seconds in turn.get("host", ())]
+    host = median(busy) if busy else 0.0
+    return replace(begun, times=Times.of(samples), peak=peak, host=host)

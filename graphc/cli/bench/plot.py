@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from graphc.cli.bench.report import threads_shown
-from graphc.cli.bench.results import Result, Roofline, Run, writable
+from graphc.cli.bench.results import Result, Roofline, Run, threads_shown, writable
 from graphc.errors import UserError
 
 ROW = 0.16

@@ -11,8 +11,9 @@ import math
 from collections.abc import Sequence
 from statistics import geometric_mean
 
-from graphc.cli.bench.results import GRAPHC, Result, Run
+from graphc.cli.bench.results import GRAPHC, Result, Run, threads_shown
 from graphc.cli.bench.workloads import FAMILIES, WORKLOADS
+from graphc.cli.bench.workloads.gpu import FAMILY_BARS
 from graphc.cli.screen import Screen, duration
 
 Table = tuple[list[str], list[list[str]]]
@@ -28,11 +29,31 @@ def report_run(run: Run, screen: Screen) -> None:
         screen.table(*speed(run, results))
         if footnote(run, threads):
             screen.say(footnote(run, threads))
+        if any(result.host_bar for result in results):
+            screen.heading("seconds that the host is busy with a call")
+            screen.table(*asking(results))
         screen.heading(f"first call, and most memory while steps run, {threads_shown(threads)}")
         screen.table(*making(results))
     report_failures(run, screen)
+    if run.checks:
+        screen.heading("checks")
+        rows = [[c.name, c.state, _taken(c.seconds), c.said] for c in run.checks]
+        screen.table(("check", "state", ">time", "said"), rows)
     screen.say()
+    for doubt in doubts(run):
+        screen.say(doubt)
     screen.say(verdict(run))
+    for family, mean, bar in family_means(run):
+        is_held = "yes" if mean >= bar else "NO"
+        screen.say(f"{family}: geometric mean {mean:.2f}x, bar {bar_shown(bar)}, {is_held}")
+
+
+def doubts(run: Run) -> list[str]:
+    """Why the times of a run say nothing."""
+    found = ["tiny sizes: that it runs is all that these times say"] if run.plan.quick else []
+    if any(name.endswith("cuda-sim") for name in run.plan.systems):
+        found.append("cuda-sim is the CPU: its times say nothing about a GPU")
+    return found
 
 
 def report_failures(run: Run, screen: Screen) -> None:
@@ -53,11 +74,6 @@ def footnote(run: Run, threads: int) -> str:
         f"{min(apart) / 1e9:.0f} GB/s, at best {run.core_to_core(threads) / 1e9:.0f}. The machine "
         "had placed them badly; steps of small networks take up to twice as long then."
     )
-
-
-def threads_shown(count: int) -> str:
-    """A number of threads in words."""
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 def limits_shown(run: Run, threads: int) -> str:
@@ -93,7 +109,7 @@ def speed(run: Run, results: Sequence[Result]) -> Table:
             _spread(result, system),
             *(_time(result, peer) + "*" * (peer == result.best) for peer in peers),
             _number(result.ratio(system), "{:.2f}x"),
-            _number(result.bar or math.nan, "{:.1f}x"),
+            bar_shown(result.bar),
             holds(result, system),
             _number(run.efficiency(result, system), "{:.0%}"),
         ]
@@ -102,6 +118,22 @@ def speed(run: Run, results: Sequence[Result]) -> Table:
     ]
     columns = ["workload", ">graphc", ">±", *(f">{p}" for p in peers)]
     return [*columns, ">ratio", ">bar", "holds", ">of limit"], rows
+
+
+def asking(results: Sequence[Result]) -> Table:
+    """What the host does until a device has been asked for a call."""
+    rows = [
+        [
+            result.workload,
+            *(_host(result, name) for name in (system, *peers_of(results))),
+            duration(result.host_bar),
+            host_holds(result, system),
+        ]
+        for result in results
+        if result.host_bar
+        for system in result.backends
+    ]
+    return ["workload", ">graphc", *(f">{p}" for p in peers_of(results)), ">at most", "holds"], rows
 
 
 def making(results: Sequence[Result]) -> Table:
@@ -126,7 +158,7 @@ def making(results: Sequence[Result]) -> Table:
 def failures(run: Run) -> list[list[str]]:
     """Who has no time, and why."""
     return [
-        [result.workload, str(result.threads), system, outcome.failed]
+        [result.workload, f"{result.threads or 'GPU'}", system, outcome.failed]
         for result in run.results
         for system, outcome in result.outcomes.items()
         if outcome.failed
@@ -154,10 +186,35 @@ def verdict(run: Run) -> str:
     return f"{said}, {by_family:.2f}x with each family of workloads counted once"
 
 
+def family_means(run: Run) -> list[tuple[str, float, float]]:
+    """Families with a bar for the geometric mean of their ratios: name, mean and bar."""
+    found = []
+    for family, bar in FAMILY_BARS.items():
+        names = {w.name for w in FAMILIES[family]}
+        ratios = [r.ratio(s) for r in run.results if r.workload in names for s in r.backends]
+        ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
+        if ratios:
+            found.append((family, geometric_mean(ratios), bar))
+    return found
+
+
 def holds(result: Result, system: str) -> str:
     """Whether the bar is reached: yes, NO, or nothing without a peer."""
     ratio = result.ratio(system)
     return "" if math.isnan(ratio) or not result.bar else "yes" if ratio >= result.bar else "NO"
+
+
+def host_holds(result: Result, system: str) -> str:
+    """Whether the host is free soon enough: yes, NO, or nothing where nobody asks."""
+    outcome = result.outcomes.get(system)
+    if not result.host_bar or outcome is None or not outcome.host:
+        return ""
+    return "yes" if outcome.host <= result.host_bar else "NO"
+
+
+def _host(result: Result, system: str) -> str:
+    outcome = result.outcomes.get(system)
+    return duration(outcome.host) if outcome and outcome.host else "-"
 
 
 def _time(result: Result, system: str) -> str:
@@ -186,6 +243,15 @@ def _plan(result: Result, system: str) -> str:
     """The arena of temporaries, beside the most that lives at once and the sum of all."""
     plan = result.outcomes[system].plan
     return " / ".join(f"{plan[name] / 1e6:.3g}" for name in ("arena", "least", "total") if plan)
+
+
+def bar_shown(ratio: float) -> str:
+    """A bar, or nothing where there is none."""
+    return "" if not ratio else f"{ratio:.1f}x" if ratio >= 1 else f"{ratio:.2f}x"
+
+
+def _taken(seconds: float) -> str:
+    return duration(seconds) if seconds else ""
 
 
 def _number(value: float, form: str) -> str:

@@ -22,6 +22,9 @@ from graphc.errors import UserError
 GRAPHC = "graphc "
 """How the name of a system that is graphc on a backend begins: ``graphc llvm``."""
 
+GPU = 0
+"""Stands for a number of threads where a GPU does the work."""
+
 APART = 0.5
 """Cores were apart when one read what another had written at less than this share of the best rate.
 Cores of one cache hand over 4 times as fast as others (72 and 17 GB/s on Zen 4); repeated
@@ -29,10 +32,17 @@ measurements of a busy machine differ by a third.
 """
 
 
+def threads_shown(count: int) -> str:
+    """A number of threads in words."""
+    return "on the GPU" if count == GPU else f"{count} thread{'s' * (count > 1)}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to measure: workloads and systems by name, seconds for all systems together on each
-    number of threads, perhaps tiny sizes.
+    number of threads, perhaps tiny sizes. ``right`` is the system whose results are right,
+    ``limit`` are the seconds after which a process is given up, 0 for never. ``absent`` are the
+    systems that were asked for and are not here.
     """
 
     workloads: tuple[str, ...] = ()
@@ -40,6 +50,9 @@ class Plan:
     threads: tuple[int, ...] = ()
     seconds: float = 0.0
     quick: bool = False
+    right: str = f"{GRAPHC}numpy"
+    limit: float = 0.0
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,8 @@ class Outcome:
     ``first`` and ``cached`` are the seconds until the first result, with empty caches and, for
     graphc, by a second process. ``peak`` are the most bytes resident while steps ran, ``building``
     while the program was made. ``plan`` is what graphc planned for its temporaries: the ``arena``,
-    the ``total`` of all, and the ``least`` that could do, the most that lives at once.
+    the ``total`` of all, and the ``least`` that could do, the most that lives at once. ``host`` are
+    the seconds that the host is busy with a call that a GPU computes.
     """
 
     times: Times | None = None
@@ -81,6 +95,7 @@ class Outcome:
     peak: int = 0
     building: int = 0
     plan: dict[str, int] = field(default_factory=dict)
+    host: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,9 @@ class Result:
     """One workload on one number of threads, in every system. ``bar`` is 0 for none, ``nodes``
     counts those of the graph as written, ``wide`` says that it computes in float64.
     ``core_to_core`` has the bytes a second that a core read of what another had just written,
-    before each round of turns and after the last; nothing on one thread.
+    before each round of turns and after the last; nothing on one thread. ``against`` are the kinds
+    of peers that the bar is about, "torch" for "torch cuda": all, where it is empty. ``host_bar``
+    are the seconds that the host may be busy with a call, 0 for any.
     """
 
     workload: str
@@ -101,6 +118,8 @@ class Result:
     wide: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     core_to_core: tuple[float, ...] = ()
+    against: tuple[str, ...] = ()
+    host_bar: float = 0.0
 
     @property
     def is_whole(self) -> bool:
@@ -118,11 +137,12 @@ class Result:
 
     @property
     def best(self) -> str:
-        """The fastest peer, or ""."""
+        """The fastest peer among those that the bar is about, or ""."""
         timed = {
             name: outcome.times.median
             for name, outcome in self.outcomes.items()
             if outcome.times is not None and not name.startswith(GRAPHC)
+            if not self.against or name.partition(" ")[0] in self.against
         }
         return min(timed, key=lambda name: timed[name], default="")
 
@@ -176,16 +196,33 @@ class Roofline:
         return max(result.flops / peak, result.bytes / self.bandwidth(result.bytes))
 
 
+PASSED, FAILED, LEFT_OUT = "passed", "FAILED", "left out"
+"""States of a `Check`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that is right or wrong and has no time to compare: its state, and what a program
+    said in the end, or why it did not run.
+    """
+
+    name: str
+    state: str
+    said: str
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class Run:
-    """Everything: the machine by facts, its limits by number of threads, the results, and what was
-    asked for.
+    """Everything: the machine by facts, its limits by number of threads, the results, what was
+    asked for, and what was checked besides.
     """
 
     machine: dict[str, str]
     rooflines: dict[int, Roofline]
     results: list[Result]
     plan: Plan = Plan()
+    checks: list[Check] = field(default_factory=list)
 
     def on(self, threads: int) -> list[Result]:
         """The results on one number of threads."""
@@ -257,7 +294,8 @@ class Run:
             data = json.loads(path.read_text("utf-8"))
             rooflines = {int(n): Roofline.of(r) for n, r in data["rooflines"].items()}
             results = [_result(r) for r in data["results"]]
-            return cls({**data["machine"]}, rooflines, results, _plan(data.get("plan", {})))
+            checks = [Check(**_checked(Check, c)) for c in data.get("checks", ())]
+            return cls({**data["machine"]}, rooflines, results, _plan(data.get("plan", {})), checks)
         except OSError as error:
             raise UserError("GC0501", f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -300,7 +338,8 @@ def _checked(kind: Any, data: Mapping[str, Any]) -> dict[str, Any]:
 def _result(data: Mapping[str, Any]) -> Result:
     outcomes = {name: _outcome(o) for name, o in data["outcomes"].items()}
     rates = tuple(float(rate) for rate in data.get("core_to_core", ()))
-    return Result(**{**_checked(Result, data), "outcomes": outcomes, "core_to_core": rates})
+    lists = {"core_to_core": rates, "against": tuple(data.get("against", ()))}
+    return Result(**{**_checked(Result, data), "outcomes": outcomes, **lists})
 
 
 def _outcome(data: Mapping[str, Any]) -> Outcome:
@@ -310,5 +349,6 @@ def _outcome(data: Mapping[str, Any]) -> Outcome:
 
 
 def _plan(data: Mapping[str, Any]) -> Plan:
-    lists = {name: tuple(data.get(name, ())) for name in ("workloads", "systems", "threads")}
+    names = ("workloads", "systems", "threads", "absent")
+    lists = {name: tuple(data.get(name, ())) for name in names}
     return Plan(**{**_checked(Plan, data), **lists})

@@ -8,13 +8,16 @@ process because systems must share neither threads nor memory nor a warm cache.
         `results.Roofline`
     {"do": "core_to_core"}
         {"rate": bytes a second that one core reads of what another has just written}
-    {"do": "expect", "workload", "quick", "file"}
-        graphc's numpy backend writes the right results into ``file``; {"nodes", "flops", "bytes",
-        "wide": whether it computes in float64}
+    {"do": "warm", "system"}
+        import a system and run something trivial; {}
+    {"do": "expect", "workload", "quick", "file", "right"}
+        the system ``right`` writes its results into ``file``; {"nodes", "flops", "bytes", "wide":
+        whether it computes in float64}
     {"do": "start", "workload", "quick", "system", "threads", "file"}
         prepare, call, compare; {"first": seconds until the first result, "peak": bytes, "plan"}
     {"do": "turn", "seconds", "least", "most"}
-        {"samples": seconds of each call, "peak": most bytes resident since ``start``}
+        {"samples": seconds of each call, "peak": most bytes resident since ``start``, "host": the
+        seconds of each that the host was busy, where a GPU did the work}
 
 Anything that goes wrong is {"failed": one line}. What libraries print goes to standard error.
 """
@@ -29,13 +32,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from graphc.cli.bench.compare import mismatch
+from graphc.cli.bench.compare import mismatch, sampled
 from graphc.cli.bench.memory import peak_bytes, reset_peak
-from graphc.cli.bench.systems import SYSTEMS
+from graphc.cli.bench.systems import SYSTEMS, System
 from graphc.cli.bench.systems.job import Job, Prepared, job_of
 from graphc.cli.bench.systems.native import cost_of
 from graphc.cli.bench.workload import Arrays, Train, Update
@@ -55,6 +59,10 @@ MOMENT = 2e-5
 """Seconds that a sample takes at least; shorter calls are timed several at once, so that reading
 the clock is not what is measured.
 """
+DEVICE_MOMENT = 2e-3
+"""The same on a GPU, which is asked for many calls before it has done the first: how long the way
+to it is must not be measured either.
+"""
 
 
 class Worker:
@@ -68,6 +76,7 @@ class Worker:
         actions: dict[str, Callable[..., Answer]] = {
             "limits": self.limits,
             "core_to_core": self.core_to_core,
+            "warm": self.warm,
             "expect": self.expect,
             "start": self.start,
             "turn": self.turn,
@@ -87,30 +96,33 @@ class Worker:
         """Measure how near the cores are."""
         return {"rate": load_backend("llvm").core_to_core()}
 
-    def expect(self, workload: str, quick: bool, file: str) -> Answer:
+    def warm(self, system: str) -> Answer:
+        """Import what a system needs, and run something trivial."""
+        modules_of(SYSTEMS[system])
+        return {}
+
+    def expect(self, workload: str, quick: bool, file: str, right: str) -> Answer:
         """Compute the right results, and what they must cost."""
         job = job_of(workload_of(workload), quick, 1)
-        oracle = SYSTEMS["graphc numpy"]
-        modules = [importlib.import_module(name) for name in oracle.modules]
-        program = oracle.prepare(job, *modules)
+        oracle = SYSTEMS[right]
+        program = oracle.prepare(job, *modules_of(oracle))
         np.savez(file, **first_results(program, job, program.step()))  # type: ignore[arg-type]
-        nodes, cost = cost_of(job, *modules)
+        nodes, cost = cost_of(job, importlib.import_module("graphc"))
         wide = any(x.dtype == np.float64 for x in (*job.inputs.values(), *job.parameters.values()))
         return {"nodes": nodes, "flops": cost.flops, "bytes": cost.bytes, "wide": wide}
 
     def start(self, workload: str, quick: bool, system: str, threads: int, file: str) -> Answer:
         """Prepare, call the first time, compare with the right results."""
         chosen = SYSTEMS[system]
-        modules = [importlib.import_module(name) for name in chosen.modules]
+        modules = modules_of(chosen)
         job = job_of(workload_of(workload), quick, threads)
-        chosen.warm(*modules)
         begin = time.perf_counter()
         self.program = chosen.prepare(job, *modules)
         made = self.program.step()
         first = time.perf_counter() - begin
         found = first_results(self.program, job, made)
         with np.load(file) as expected:
-            wrong = mismatch(found, expected)
+            wrong = mismatch(found, expected, job.model.tolerance) if self.program.read else ""
         peak = peak_bytes()
         if wrong:
             return {"failed": wrong}
@@ -122,13 +134,16 @@ class Worker:
     def turn(self, seconds: float, least: int, most: int) -> Answer:
         """Call again and again."""
         assert self.program is not None
-        step = self.program.step
-        begin = time.perf_counter()
-        for _ in range(WARM):
-            step()
-        once = (time.perf_counter() - begin) / WARM
-        samples = _samples(step, max(1, round(MOMENT / once)), seconds, least, most)
-        return {"samples": samples, "peak": peak_bytes()}
+        repeat = self.program.repeat or partial(_calls, self.program.step)
+        moment = DEVICE_MOMENT if self.program.repeat else MOMENT
+        if self.program.repeat:
+            repeat(WARM)  # the first calls after a pause say nothing about how many to ask for
+        once = repeat(WARM)[0] / WARM
+        pairs = _samples(repeat, max(1, round(moment / once)), seconds, least, most)
+        samples, host = zip(*pairs, strict=True)
+        return {"samples": samples, "peak": peak_bytes()} | (
+            {"host": host} if self.program.repeat else {}
+        )
 
 
 def _in_one_line(error: Exception) -> str:
@@ -138,24 +153,47 @@ def _in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {said[0]}"
 
 
-def _samples(step: Any, number: int, seconds: float, least: int, most: int) -> list[float]:
-    """Seconds of one call, each the mean of ``number`` calls in a row."""
+def modules_of(system: System) -> list[Any]:
+    """The modules of a system, which has run something trivial."""
+    modules = [importlib.import_module(name) for name in system.modules]
+    system.warm(*modules)
+    return modules
+
+
+def _calls(step: Callable[[], Any], number: int) -> tuple[float, float]:
+    """Seconds of ``number`` calls in a row, for which the host is busy all the time."""
     clock = time.perf_counter
-    samples: list[float] = []
+    begin = clock()
+    for _ in range(number):
+        step()
+    taken = clock() - begin
+    return taken, taken
+
+
+def _samples(
+    repeat: Callable[[int], tuple[float, float]],
+    number: int,
+    seconds: float,
+    least: int,
+    most: int,
+) -> list[tuple[float, float]]:
+    """Seconds of one call, and of the host for it, each the mean of ``number`` calls in a row."""
+    clock = time.perf_counter
+    samples: list[tuple[float, float]] = []
     end = clock() + seconds
     while len(samples) < least or (len(samples) < most and clock() < end):
-        begin = clock()
-        for _ in range(number):
-            step()
-        samples.append((clock() - begin) / number)
+        taken, busy = repeat(number)
+        samples.append((taken / number, busy / number))
     return samples
 
 
 def first_results(program: Prepared, job: Job, made: Any) -> Arrays:
     """What the first call made; of training what the second made, and the parameters then."""
+    if program.read is None:
+        return {}
     for _ in range(1, STEPS if isinstance(job.task, Train | Update) else 1):
         made = program.step()
-    return program.read(made)
+    return {name: sampled(array) for name, array in program.read(made).items()}
 
 
 PR_SET_PDEATHSIG = 1

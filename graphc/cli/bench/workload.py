@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.graph import Array
+from graphc.types import DTYPES
 
 Arrays = dict[str, Array]
 
@@ -48,6 +49,12 @@ class Model:
 
     file: str = ""
     """The ONNX file that holds it, if one does: systems that read such files run it as it is."""
+
+    tolerance = 1e-4
+    """What results may differ by, as a share of the largest magnitude in the same array."""
+
+    mode = "default"
+    """How torch.compile is asked to compile it for a GPU: "reduce-overhead" records a graph."""
 
     def inputs(self, rng: np.random.Generator) -> Arrays:
         """The data of a call."""
@@ -108,8 +115,10 @@ FORWARD = Forward()
 class Workload:
     """A model with its sizes, a name, what is done with it, and what is hoped for.
 
-    ``bar`` is the least ratio between the time of the best peer and graphc's. ``quick`` is the
-    model at a size that runs in no time.
+    ``bar`` is the least ratio between the time of the best peer and graphc's, 0 for none. ``quick``
+    is the model at a size that runs in no time. On a GPU, where every process takes its time, only
+    peers of the kinds ``against`` and ``beside`` are measured; the bar is about the former.
+    ``host_bar`` are the seconds that the host may be busy with a call.
     """
 
     name: str
@@ -117,6 +126,9 @@ class Workload:
     quick: Model
     bar: float
     task: Task = FORWARD
+    against: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    host_bar: float = 0.0
 
     @property
     def summary(self) -> str:
@@ -134,6 +146,9 @@ def arrays_of(model: Model) -> tuple[Arrays, Arrays]:
     return model.inputs(rng), model.parameters(rng)
 
 
-def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> Array:
-    """Normal float32 numbers."""
-    return rng.standard_normal(shape, np.float32) * np.float32(scale)
+def normal(
+    rng: np.random.Generator, *shape: int, scale: float = 1.0, dtype: str = "float32"
+) -> Array:
+    """Normal numbers, drawn as float32."""
+    found: Array = rng.standard_normal(shape, np.float32) * np.float32(scale)
+    return found if dtype == "float32" else found.astype(DTYPES[dtype].numpy)

@@ -15,8 +15,9 @@ from graphc.backends.llvm import ahead, code, partials, results
 from graphc.backends.llvm.interchange import BLOCK, FOLDED, LARGE, interchanged
 from graphc.backends.llvm.machine import Machine, host, named
 from graphc.backends.llvm.results import Results
-from graphc.backends.llvm.schedule import collapse, flatten, schedule
+from graphc.backends.llvm.schedule import schedule
 from graphc.graph import Array, Graph, Node
+from graphc.kernels.flat import collapse, flatten
 from graphc.kernels.kernel import Kernel
 from graphc.kernels.lower import lower
 from graphc.loops.ir import Fetch, Put, statements

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 
 from execute import interpreted, looped
 from graphc.backends.llvm.machine import Machine, named
-from graphc.backends.llvm.schedule import collapse, flatten, schedule
+from graphc.backends.llvm.schedule import schedule
 from graphc.backends.llvm.tile import Tile, find, ranked
 from graphc.backends.llvm.tile_loops import tile_phases
 from graphc.graph import Graph
+from graphc.kernels.flat import collapse, flatten
 from graphc.kernels.kernel import Kernel
 from graphc.kernels.lower import lower
 from graphc.loops.ir import Loop, Statement, statements

@@ -23,10 +23,11 @@ from graphc.backends.llvm.image import image_of
 from graphc.backends.llvm.machine import Machine, host
 from graphc.backends.llvm.machine import named as machine
 from graphc.backends.llvm.packing import packed
-from graphc.backends.llvm.schedule import collapse, flatten
 from graphc.backends.llvm.tile import Contraction, Tile, extent_of, ranked
+from graphc.cache import default
 from graphc.errors import CompilerBug, UserError
 from graphc.graph import Graph
+from graphc.kernels.flat import collapse, flatten
 from graphc.kernels.kernel import Program
 from graphc.kernels.lower import lower
 from graphc.ops.contraction import Contract, matmul
@@ -214,7 +215,7 @@ def test_a_damaged_entry_is_ignored_and_said(
         "no number": ["", float("nan"), 3],
     }
     if damage == "bytes":
-        store = cache.default()
+        store = default()
         assert store is not None
         store.path(f"{host().fingerprint}\n{key}").write_bytes(b"nonsense")
     else:

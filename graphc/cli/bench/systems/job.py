@@ -43,13 +43,16 @@ class Prepared:
     """A program that is ready to be timed.
 
     ``step`` is one whole call: it returns when the result is there. ``read`` makes NumPy arrays of
-    what ``step`` returned, and of the parameters as they are now. ``plan`` says what the system
-    knows about its own memory: bytes by name.
+    what ``step`` returned, and of the parameters as they are now; without it nothing is compared.
+    ``plan`` says what the system knows about its own memory: bytes by name. ``repeat`` makes a
+    number of calls without copies from or to the host, and says how long the device worked, and how
+    long the host took to ask for it, in seconds; without it calls of ``step`` are timed.
     """
 
     step: Callable[[], Any]
-    read: Callable[[Any], Arrays]
+    read: Callable[[Any], Arrays] | None
     plan: Callable[[], dict[str, int]] = dict
+    repeat: Callable[[int], tuple[float, float]] | None = None
 
 
 def job_of(workload: Workload, quick: bool, threads: int) -> Job:

@@ -5,6 +5,8 @@ Comes in: a job. Goes out: a compiled function with its arrays, and what its gra
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,7 +41,35 @@ def prepare(backend: str, job: Job, gc: Any) -> Prepared:
         stored = {name: dsl.value(p) for name, p in program.stored.items()}
         return named(value, dict(zip(program.gradients, gradients, strict=True)), stored)
 
-    return Prepared(partial(function, *given), read, partial(_plan, function))
+    return Prepared(partial(function, *given), read, partial(_plan, function), _repeat(function))
+
+
+def _repeat(function: Function) -> Callable[[int], tuple[float, float]] | None:
+    """How to run a function on its device again and again, with the data that is there."""
+    runner: Any = function.compiled.runner
+    device = getattr(runner, "device", None)
+    if device is None:
+        return None
+
+    def once() -> None:
+        for work in runner.runs:
+            work()
+
+    return partial(timed, device, once)
+
+
+def timed(device: Any, once: Callable[[], None], count: int) -> tuple[float, float]:
+    """Seconds that a device works on ``count`` calls, and that the host takes to ask for them."""
+    busy = 0.0
+
+    def work() -> None:
+        nonlocal busy
+        begin = time.perf_counter()
+        for _ in range(count):
+            once()
+        busy = time.perf_counter() - begin
+
+    return device.seconds(work), busy
 
 
 def _plan(function: Function) -> dict[str, int]:

@@ -5,19 +5,53 @@ Comes in: a job. Goes out: calls of JAX that wait for their results.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from graphc.cli.bench.systems.job import Job, Prepared, gradient_inputs, named, without_cotangent
 from graphc.cli.bench.workload import COTANGENT, Arrays, Backward, Forward, Train, Update
+from graphc.errors import UserError
+
+Program = tuple[Callable[[], Any], Callable[[Any], Arrays]]
+"""What asks for a call, and what makes arrays of its answer."""
 
 
-def warm(jax: Any, jnp: Any) -> None:
-    """Run something trivial."""
+def warm(jax: Any, jnp: Any, *, gpu: bool = False) -> None:
+    """Run something trivial. Raises `UserError` GC0503 where a GPU is wanted and JAX finds none."""
+    if gpu and jax.default_backend() != "gpu":
+        raise UserError("GC0503", f"JAX computes on the {jax.default_backend()} here")
     jax.jit(lambda x: x - 1)(jnp.zeros(3)).block_until_ready()
 
 
-def prepare(job: Job, jax: Any, jnp: Any) -> Prepared:
-    """The model's method, jitted together with its gradients and updates."""
+def prepare(job: Job, jax: Any, jnp: Any, *, gpu: bool = False) -> Prepared:
+    """The model's method, jitted together with its gradients and updates; on a GPU products of
+    float32 are computed in float32.
+    """
+    if gpu:
+        jax.config.update("jax_default_matmul_precision", "float32")
+    ask, read = _asked(job, jax, jnp)
+    return Prepared(
+        lambda: jax.block_until_ready(ask()), read, repeat=_repeat(jax, ask) if gpu else None
+    )
+
+
+def _repeat(jax: Any, ask: Callable[[], Any]) -> Callable[[int], tuple[float, float]]:
+    """Calls that wait for the last one only: a GPU does them in order."""
+
+    def repeat(count: int) -> tuple[float, float]:
+        begin = time.perf_counter()
+        for _ in range(count):
+            made = ask()
+        busy = time.perf_counter() - begin
+        jax.block_until_ready(made)
+        return time.perf_counter() - begin, busy
+
+    return repeat
+
+
+def _asked(job: Job, jax: Any, jnp: Any) -> Program:
+    """The job's calls."""
     arrays = (*job.inputs.values(), *job.parameters.values())
     jax.config.update("jax_enable_x64", any(x.dtype.name == "float64" for x in arrays))
     inputs = {name: jnp.asarray(x) for name, x in job.inputs.items()}
@@ -45,12 +79,10 @@ def _arrays(found: Any) -> Arrays:
     return {name: x.__array__() for name, x in found.items()}
 
 
-def _plain(jax: Any, function: Any, given: Any) -> Prepared:
+def _plain(jax: Any, function: Any, given: Any) -> Program:
     """Calls without state; ``function`` returns a value and gradients by name."""
-    compiled, wait = jax.jit(function), jax.block_until_ready
-    return Prepared(
-        lambda: wait(compiled(given)), lambda made: _arrays(named(made[0], made[1], {}))
-    )
+    compiled = jax.jit(function)
+    return lambda: compiled(given), lambda made: _arrays(named(made[0], made[1], {}))
 
 
 def _with_gradients(jax: Any, formula: Any, wrt: Any) -> Any:
@@ -64,7 +96,7 @@ def _with_gradients(jax: Any, formula: Any, wrt: Any) -> Any:
     return both
 
 
-def _stateful(jax: Any, jnp: Any, both: Any, optimiser: Any, stored: Any, given: Any) -> Prepared:
+def _stateful(jax: Any, jnp: Any, both: Any, optimiser: Any, stored: Any, given: Any) -> Program:
     """Calls that hand the parameters and the optimiser's memory on to the next."""
 
     def one(state: Any, given: Any) -> Any:
@@ -75,12 +107,13 @@ def _stateful(jax: Any, jnp: Any, both: Any, optimiser: Any, stored: Any, given:
     compiled = jax.jit(one, donate_argnums=0)
     state = (stored, optimiser.memory(stored))
 
-    def step() -> Any:
+    def ask() -> Any:
         nonlocal state
-        loss, state = jax.block_until_ready(compiled(state, given))
-        return loss
+        made = compiled(state, given)
+        state = made[1]
+        return made
 
-    return Prepared(step, lambda loss: _arrays(named(loss, {}, state[0])))
+    return ask, lambda made: _arrays(named(made[0], {}, made[1][0]))
 
 
 class SGD:

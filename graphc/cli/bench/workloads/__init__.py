@@ -13,6 +13,7 @@ from graphc.cli.bench.workloads import (
     dense,
     elementwise,
     files,
+    gpu,
     growth,
     matmul,
     ocean,
@@ -37,10 +38,14 @@ FAMILIES: dict[str, tuple[Workload, ...]] = {
     "attention": attention.WORKLOADS,
     "optimisers": optimisers.WORKLOADS,
     "growth": growth.WORKLOADS,
+    **gpu.FAMILIES,
 }
 """Families by name, in the order in which they are measured and listed."""
 
-ON_REQUEST = {"growth"}
+ON_GPU = [*gpu.FAMILIES]
+"""The families of ``--suite gpu``."""
+
+ON_REQUEST = {"growth", *ON_GPU}
 """Families that are measured only when somebody names them."""
 
 WORKLOADS: dict[str, Workload] = {w.name: w for family in FAMILIES.values() for w in family}

@@ -1,0 +1,304 @@
+"""A program ready to run on a device: functions, memory, launches in order.
+
+Comes in: a program and a device. Goes out: an object with ``run``. Kernels are scheduled and
+emitted, equal ones once; their launches are recorded, so that a call costs the host little; where a
+library computes a step, its operands come to the host and its results go back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.cuda.device import Device, Launch, Limits, Memory
+from graphc.backends.cuda.emit import Phase, emit
+from graphc.backends.cuda.packs import WIDEST
+from graphc.backends.cuda.residents import Residents, resident
+from graphc.backends.cuda.schedule import Plan, normal, plan
+from graphc.backends.cuda.summary import summary
+from graphc.errors import UserError
+from graphc.expr import Buffer
+from graphc.graph import Array
+from graphc.kernels.calls import Library, call_text, signature
+from graphc.kernels.flat import View
+from graphc.kernels.identity import kernel_identity
+from graphc.kernels.kernel import Call, Kernel, Program
+from graphc.loops.text import loops_text
+from graphc.ops.library import Track, loop_in_python
+
+FAULT = 8
+"""Bytes of a fault cell."""
+Work = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """What equal kernels share: loops, the text and the launch of each phase. ``buffers`` are those
+    of the kernel it was made of, as the identity numbers them; ``scratch`` is memory besides.
+    """
+
+    plan: Plan
+    phases: tuple[Phase, ...]
+    buffers: tuple[Buffer, ...]
+    scratch: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A kernel, its code (none: a library computes it), and its buffers in the code's order."""
+
+    kernel: Kernel
+    code: Code | None
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return self.code.phases if self.code is not None else ()
+
+
+def forms(kernels: Iterable[Kernel], limits: Limits) -> list[Form]:
+    """The kernels with their codes, of which equal kernels have one."""
+    known: dict[str, Code] = {}
+    return [_form(kernel, limits, known) for kernel in kernels]
+
+
+def _form(kernel: Kernel, limits: Limits, known: dict[str, Code]) -> Form:
+    if kernel.call is not None:
+        results = tuple(b for b in kernel.call.results if b is not None)
+        return Form(kernel, None, (*kernel.call.operands, *results))
+    kernel = normal(kernel)
+    starts: dict[Buffer, object] = {
+        b: b.start % WIDEST for b in (*kernel.read, *kernel.written) if isinstance(b, View)
+    }
+    text, buffers = kernel_identity(kernel, starts)  # vectors are aligned or not by the start
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if key not in known:
+        chosen = plan(kernel, limits)
+        phases = tuple(emit(f"kernel_{key}_{n}", p.phase) for n, p in enumerate(chosen))
+        scratch = (b for p in phases for b in p.buffers if b.scope == "scratch")
+        known[key] = Code(chosen, phases, buffers, tuple(dict.fromkeys(scratch)))
+    return Form(kernel, known[key], buffers)
+
+
+class Executable:
+    """Runs a program. Calls from several threads are safe; they take turns."""
+
+    TEXTS = ("loops", "cuda", "ptx", "sass", "usage")
+    HAS_MEMORY = True
+
+    def __init__(
+        self, program: Program, device: Device, calls: Library, made: Sequence[Form] = ()
+    ) -> None:
+        self.program, self.device, self.calls = program, device, calls
+        self.lock = threading.Lock()
+        self.forms = [*made] or forms(program.kernels, device.limits)
+        self._place()
+        self._load()
+
+    # Making ---------------------------------------------------------------------------------------
+    def _place(self) -> None:
+        """Memory for everything."""
+        program, allocate = self.program, self.device.allocate
+        self.arena = allocate(max(program.plan.arena_bytes, 1))
+        self.faults = allocate(FAULT * max(len(program.kernels), 1))
+        self._place_leaves()
+        outside = (*program.inputs, *program.outputs, *self.constants)
+        self.held: dict[Buffer, Memory] = {b: allocate(max(b.type.bytes, 1)) for b in outside}
+        self.addresses = {b: memory.address for b, memory in self.held.items()} | self.parameters
+        base = self.arena.address
+        self.addresses |= {b: base + offset for b, offset in program.plan.offsets.items()}
+        self.scratch = allocate(max([1, *(_room(form) for form in self.forms)]))
+        for buffer, array in self.constants.items():
+            self.device.write(self.addresses[buffer], array)
+        self.device.write(self.faults.address, np.zeros(len(program.kernels), np.int64))
+
+    def _place_leaves(self) -> None:
+        """Constants, and the addresses of parameters, which other programs share."""
+        leaves = self.program.leaves
+        changed = {b for kernel in self.program.kernels for b in kernel.written}
+        states = [(n.op.storage, b) for n, b in leaves if n.op.storage is not None]
+        self.constants = {b: n.op.eval() for n, b in leaves if n.op.storage is None}
+        self.residents = Residents(self.device, [(s, b in changed) for s, b in states])
+        self.parameters = {b: resident(self.device, s).address for s, b in states}
+
+    def _load(self) -> None:
+        """Functions, and what runs them: recorded stretches between calls of libraries."""
+        units = {p.unit.name: p.unit for form in self.forms for p in form.phases}
+        self.functions = dict(zip(units, self.device.load([*units.values()]), strict=True))
+        steps: list[Launch | Work] = []
+        for number, form in enumerate(self.forms):
+            call = form.kernel.call
+            steps += self._launches(number) if call is None else [partial(self._call, number, call)]
+        self.runs = [*_stretches(steps, self.device)]
+        self.is_checked = any(p.owners for form in self.forms for p in form.phases)
+
+    def _launches(self, number: int) -> list[Launch]:
+        """The launches of a kernel."""
+        form = self.forms[number]
+        if form.code is None:
+            return []
+        places = {
+            b: self._address(own) for b, own in zip(form.code.buffers, form.buffers, strict=True)
+        }
+        end = self.scratch.address
+        for buffer in form.code.scratch:
+            places[buffer] = end
+            end += _rounded(buffer.type.bytes)
+        fault = self.faults.address + FAULT * number
+        return [
+            Launch(
+                self.functions[p.unit.name],
+                p.grid,
+                p.threads,
+                p.shared_bytes,
+                (
+                    *(places[b] for b in p.buffers),
+                    *(m.tensor(places[m.buffer]) for m in p.maps),
+                    fault,
+                ),
+            )
+            for p in form.phases
+        ]
+
+    def _address(self, buffer: Buffer) -> int:
+        if isinstance(buffer, View) and buffer.base is not None:
+            return self.addresses[buffer.base] + buffer.start * buffer.type.dtype.bytes
+        return self.addresses.get(buffer, 0)  # a row of a thread has no address
+
+    def _call(self, number: int, call: Call) -> None:
+        """What a library computes: on the host, with copies there and back."""
+        place = self.calls.signatures.index(signature(call))
+        operands = [self._read(b) for b in call.operands]
+        results = [
+            None if b is None else np.empty(b.shape, b.type.dtype.numpy) for b in call.results
+        ]
+        try:
+            self.calls.functions[place](operands, results)
+        except UserError as error:
+            raise error.located(str(self.forms[number].kernel.nodes[0].site)) from None
+        for buffer, array in zip(call.results, results, strict=True):
+            if buffer is not None and array is not None:
+                self.device.write(self.addresses[buffer], array)
+
+    def _read(self, buffer: Buffer) -> Array:
+        array = np.empty(buffer.shape, buffer.type.dtype.numpy)
+        self.device.read(self.addresses[buffer], array)
+        return array
+
+    # Running --------------------------------------------------------------------------------------
+    def attempt(self, *arrays: Any) -> list[Array] | None:
+        """Every call is checked and converted first."""
+        return None
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run on dense arrays of the right types, in the order of the graph's inputs."""
+        with self.lock:
+            self._enter(arrays)
+            for work in self.runs:
+                work()
+            outputs = [self._read(b) for b in self.program.outputs]
+            self._check()
+        return outputs
+
+    def _enter(self, arrays: Sequence[Array]) -> None:
+        for buffer, array in zip(self.program.inputs, arrays, strict=True):
+            self.device.write(self.addresses[buffer], array)
+        self.residents.gather()
+
+    def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
+        """Run once for each step of these tracks."""
+        loop_in_python(self.run, reads, writes)
+
+    def _check(self) -> None:
+        """Raise the first fault of what ran, if there was any."""
+        self.device.synchronise()
+        if not self.is_checked:
+            return
+        cells = np.zeros(len(self.forms), np.int64)
+        self.device.read(self.faults.address, cells)
+        if not cells.any():
+            return
+        self.device.write(self.faults.address, np.zeros_like(cells))
+        number = int(np.flatnonzero(cells)[0])
+        owners = [o for p in self.forms[number].phases for o in p.owners]
+        raise missed(self.forms[number].kernel, owners[int(cells[number]) - 1])
+
+    # Looking --------------------------------------------------------------------------------------
+    def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
+        """The median seconds of each kernel, run one after another ``repeats`` times; updates are
+        applied.
+        """
+        with self.lock:
+            self._enter(arrays)
+            found = [[self._seconds(k) for k in range(len(self.forms))] for _ in range(repeats)]
+            self._check()
+        return [float(x) for x in np.median(found, axis=0)] if repeats else []
+
+    def _seconds(self, number: int) -> float:
+        call = self.forms[number].kernel.call
+        if call is not None:
+            start = time.perf_counter()
+            self._call(number, call)
+            return time.perf_counter() - start
+        return self.device.seconds(partial(self.device.run, self._launches(number)))
+
+    def source(self, level: str, kernel: int | None = None) -> str:
+        """Text of every distinct kernel, or of number ``kernel``: one of `TEXTS`."""
+        if kernel is not None and kernel not in range(len(self.forms)):
+            raise UserError(
+                "GC0104",
+                f"there is no kernel {kernel!r}",
+                why=f"the program has {len(self.forms)} kernels, counted from 0",
+                fix="see them with source('kernels')",
+            )
+        chosen = self.forms if kernel is None else [self.forms[kernel]]
+        return "\n\n".join(dict.fromkeys(self._text(form, level) for form in chosen))
+
+    def _text(self, form: Form, level: str) -> str:
+        if form.code is None:
+            assert form.kernel.call is not None, "a kernel without code is a call"
+            return f"# a library computes it\n{call_text(form.kernel.call)}"
+        if level == "loops":
+            line = summary(form.kernel, form.phases, self.device.limits)
+            parts = (f"# {p.how}\n{loops_text(p.phase)}" for p in form.code.plan)
+            return f"# {line}\n" + "\n\n".join(parts)
+        if level == "usage":
+            told = (self.device.resources(p.unit, p.threads, p.shared_bytes) for p in form.phases)
+            return "\n".join(told)
+        return "\n\n".join(self.device.text(p.unit, level) for p in form.phases)
+
+
+def _room(form: Form) -> int:
+    """Bytes of scratch that a kernel needs."""
+    buffers = form.code.scratch if form.code is not None else ()
+    return sum(_rounded(b.type.bytes) for b in buffers)
+
+
+def _rounded(size: int) -> int:
+    return -(-size // 256) * 256
+
+
+def _stretches(steps: Sequence[Launch | Work], device: Device) -> Iterator[Work]:
+    """Launches between calls of libraries, recorded; and these calls."""
+    for is_launch, group in groupby(steps, lambda step: isinstance(step, Launch)):
+        if is_launch:
+            yield device.recorded([*group])  # type: ignore[list-item]
+        else:
+            yield from group  # type: ignore[misc]
+
+
+def missed(kernel: Kernel, owner: object) -> UserError:
+    """The error of a checked index that missed."""
+    error = UserError(
+        "GC0306", f"{owner}: an index is out of bounds", fix="check the indices passed in"
+    )
+    node = next((n for n in kernel.nodes if n.op is owner), kernel.nodes[-1])
+    return error.located(str(node.site))

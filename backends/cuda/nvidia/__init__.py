@@ -1,0 +1,41 @@
+"""Backend "cuda": generated CUDA kernels on NVIDIA's GPUs, compiled by NVRTC and run through the
+driver API.
+
+Compiling needs no GPU and no driver; everything else does. The packages of the extra ``cuda`` are
+looked for when a program is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.backends.cuda import PASSES, TAKES, built
+from graphc.backends.cuda.executable import Executable
+from graphc.backends.cuda.nvidia.about import about
+from graphc.backends.cuda.nvidia.device import gpu as device
+from graphc.graph import Graph
+from graphc.kernels.kernel import Program
+
+__all__ = ["PASSES", "TAKES", "Executable", "about", "build", "device", "recall"]
+
+
+def build(
+    program: Program,
+    source: Graph | None = None,
+    passes: Sequence[str] = (),
+    memory: int | None = None,
+) -> Executable:
+    """Compile ``program``. Raises `UserError` GC0403 where there is no GPU, no driver or no NVRTC,
+    GC0405 where the GPU has not enough memory.
+    """
+    return built(program, source, memory, device(), passes)
+
+
+def recall(
+    source: Graph,
+    program: Callable[[], Program],
+    passes: Sequence[str] = (),
+    memory: int | None = None,
+) -> Executable | None:
+    """Nothing: machine code is kept, programs are not."""
+    return None

@@ -1,0 +1,124 @@
+"""Generated kernels of whole networks through NVIDIA's compiler: they compile for each GPU, spill
+nothing, and have the instructions that they were scheduled for. No GPU is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import graphc as gc
+from graphc import nn
+from graphc.backends.cuda import TAKES
+from graphc.backends.cuda.device import Limits, Unit
+from graphc.backends.cuda.executable import forms
+from graphc.backends.cuda.nvidia import compiler, disassembler
+from graphc.backends.cuda.nvidia.disassembler import sass
+from graphc.backends.cuda.prelude import prelude
+from graphc.errors import UserError
+from graphc.graph import Graph
+from graphc.stages import Stages
+from networks import NETWORKS
+from samples import DISTINCT
+from scheduled import graph
+
+AMPERE, HOPPER = Limits(80, "", 108, 166_912), Limits()
+GPUS = [AMPERE, Limits(90, "", 132, 232_448), HOPPER]
+TOGETHER = 40
+"""Kernels that are compiled as one text, because the prelude is most of what is read."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nvrtc():
+    try:
+        compiler.version()
+    except UserError as error:
+        pytest.skip(f"NVRTC cannot be used: {error.what}")
+
+
+def units(graph_: Graph, limits: Limits) -> list[Unit]:
+    made = forms(Stages(graph_, {}, TAKES).program.kernels, limits)
+    return [*{p.unit.name: p.unit for form in made for p in form.phases}.values()]
+
+
+def check(found: Sequence[Unit], limits: Limits) -> None:
+    """All of them compile; nothing is spilled, and the assembler has no remarks on speed."""
+
+    def compiled(first: int) -> compiler.Compiled:
+        text = "\n".join(unit.text for unit in found[first : first + TOGETHER])
+        return compiler.compiled(prelude(text), Unit("kernels", text), limits.target)
+
+    with ThreadPoolExecutor(2) as pool:
+        for made in pool.map(compiled, range(0, len(found), TOGETHER)):
+            assert (made.usage.spilled, made.stack, made.remarks) == (0, 0, ())
+
+
+@pytest.mark.parametrize("limits", GPUS, ids=lambda limits: limits.target)
+def test_a_network_compiles_for(limits: Limits):
+    check(units(NETWORKS["gpt-bfloat16"]().graph, limits), limits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", GPUS, ids=lambda limits: limits.target)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_compiles_for(name: str, limits: Limits):
+    check(units(NETWORKS[name]().graph, limits), limits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", GPUS, ids=lambda limits: limits.target)
+def test_every_sample_compiles_for(limits: Limits):
+    found: dict[str, Unit] = {}
+    for sample in DISTINCT:
+        inputs = sample.inputs()
+        graph_ = Graph(tuple(inputs), (sample.build(*inputs),))
+        found |= {unit.name: unit for unit in units(graph_, limits)}
+    check([*found.values()], limits)
+
+
+# Instructions -------------------------------------------------------------------------------------
+def one(*shape: int, kind: str = "float32") -> gc.Tensor:
+    return gc.input("x", shape, kind)
+
+
+def row(of: Callable[[gc.Tensor], gc.Tensor], kind: str = "float32") -> Graph:
+    x = one(4096, 1024, kind=kind)
+    return graph([x], [of(x)])
+
+
+def product(kind: str) -> Graph:
+    a, b = gc.input("a", (1024, 1024), kind), gc.input("b", (1024, 1024), kind)
+    return graph([a, b], [gc.relu(a @ b)])
+
+
+WIDE = ("LDG.E.128", "STG.E.128")
+CHOSEN = {
+    "softmax": (row(gc.softmax), HOPPER, WIDE),
+    "softmax of bfloat16": (row(gc.softmax, "bfloat16"), AMPERE, WIDE),
+    "layer norm": (row(nn.LayerNorm(1024)), HOPPER, WIDE),
+    "sum of columns": (row(lambda x: x.sum(0)), HOPPER, ("LDG.E.128",)),
+    "sum": (row(lambda x: x.sum()), HOPPER, ("LDG.E.128",)),
+    "product": (product("float32"), HOPPER, ("FFMA", "LDS.128")),
+    "product of bfloat16": (product("bfloat16"), AMPERE, ("HMMA.16816", "LDSM", "LDGSTS")),
+    "product by warpgroups": (product("bfloat16"), HOPPER, ("HGMMA", "UTMALDG")),
+}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_kernels_have_the_instructions_that_they_are_made_for(name: str):
+    made, limits, wanted = CHOSEN[name]
+    first = units(made, limits)[0]
+    code = compiler.compiled(prelude(first.text), first, limits.target)
+    assert (code.usage.spilled, code.stack, code.remarks) == (0, 0, ())
+    try:
+        disassembler.program()
+    except UserError as error:
+        pytest.skip(f"nvdisasm cannot be used: {error.what}")
+    text = sass(code.cubin)
+    assert {w: len(re.findall(re.escape(w), text)) > 0 for w in wanted} == dict.fromkeys(
+        wanted, True
+    )
+    assert not re.findall(r"\b(?:LDL|STL)\b", text)
