@@ -1,9 +1,9 @@
-"""Follows one matrix product from its graph to the instructions of a GPU, and puts every listing into
-docs/cuda.md. No GPU is needed: kernels run on the simulator, NVRTC and nvdisasm only write text.
+"""Follows one matrix product from its graph to the instructions of a GPU, and puts every listing
+into docs/cuda.md. No GPU is needed: kernels run on the simulator, NVRTC and nvdisasm only write
+text.
 
-usage: python docs/make_cuda.py             make the listings anew
-       python docs/make_cuda.py run FIRST   run the product without one of its barriers, and say what
-                                            comes out
+usage: python docs/make_cuda.py              make the listings anew
+       python docs/make_cuda.py run NUMBER   run the product without that barrier
 """
 
 import os
@@ -32,7 +32,7 @@ from graphc.types import DTYPES, TensorType
 
 PAGE, LESSON = Path(__file__).resolve().parent / "cuda.md", "examples/10_gpu.py"
 TARGET, BACKEND = f"{LESSON}:y", ("--backend", "cuda-sim")
-BARRIER, COLUMNS = "gc_sync();", 110
+BARRIER = "gc_sync();"
 ORDERS = {"as counted": 0, "reversed": 1, "at random": 7}
 """Orders of threads by name, and their seeds."""
 
@@ -42,14 +42,6 @@ def product() -> tuple[Stages, Form]:
     stages = Stages(find_target(str(ROOT / LESSON) + ":y").graph, {}, TAKES)
     (form,) = forms(stages.program.kernels, Limits())
     return stages, form
-
-
-def cut(text: str) -> str:
-    """Long lines end in dots."""
-    lines = (
-        line if len(line) <= COLUMNS else line[: COLUMNS - 4] + " ..." for line in text.split("\n")
-    )
-    return "\n".join(lines)
 
 
 def parts(text: str, barrier: str) -> list[str]:
@@ -75,7 +67,7 @@ def kernels() -> str:
 
 def loops(number: int) -> str:
     text = graphc("show", TARGET, *BACKEND, "--source", "loops")
-    return fenced(cut(parts(text, "barrier()")[number]))
+    return fenced(parts(text, "barrier()")[number])
 
 
 def launch() -> str:
@@ -96,7 +88,7 @@ def cuda() -> str:
     first = next(n for n in range(at, 0, -1) if "gc_fma" not in lines[n] and "[" in lines[n])
     chosen = lines[first - 6 : at + 4]
     indent = min(len(line) - len(line.lstrip()) for line in chosen)
-    return fenced(cut("\n".join(line[indent:] for line in chosen)), "c++")
+    return fenced("\n".join(line[indent:] for line in chosen), "c++")
 
 
 def whole() -> str:
@@ -168,18 +160,18 @@ COUNTED = {
 
 def counts() -> str:
     """Which instructions the same product has in other types and sizes."""
-    cases = [("float32", 64, 128), ("float32", 2048, 2048), ("bfloat16", 512, 512)]
-    cases.append(("bfloat16", 4096, 4096))
+    cases = (
+        ("float32", 64, 128), ("float32", 2048, 2048), ("bfloat16", 512, 512),
+        ("bfloat16", 4096, 4096),
+    )  # fmt: skip
     texts = {f"{kind}, {m} x {k} x {m}": machine(kind, m, k) for kind, m, k in cases}
     rows = [
         f"| instruction | what it does | {' | '.join(texts)} |",
-        "|---|---|" + "---|" * len(texts),
+        "|---" * (2 + len(texts)) + "|",
     ]
     for name, what in COUNTED.items():
-        found = [
-            str(len(re.findall(rf"\b{re.escape(name)}", text)) or "") for text in texts.values()
-        ]
-        rows.append(f"| `{name}` | {what} | {' | '.join(found)} |")
+        found = (len(re.findall(rf"\b{re.escape(name)}", text)) for text in texts.values())
+        rows.append(f"| `{name}` | {what} | {' | '.join(str(n or '') for n in found)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -237,7 +229,7 @@ def race() -> str:
     """What ThreadSanitizer says of the kernel without its last barrier."""
     found = watched("race", [sys.executable, str(Path(__file__).resolve()), "run", "-1"]).findings
     texts = [str(finding) for finding in found[:2]]
-    return fenced(cut("\n\n".join(texts) or "nothing"))
+    return fenced("\n\n".join(texts) or "nothing")
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -248,7 +240,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     )
 } | {name: lambda n=n: loops(n) for n, name in enumerate(("fill", "step", "results"))}  # fmt: skip
 COMPILED = {"ptx", "sass", "usage", "counts", "race"}
-"""Blocks that NVIDIA's or the host's compiler has a share in: they differ from version to version."""
+"""Blocks that NVIDIA's or the host's compiler has a share in: versions differ."""
 
 
 def outdated(text: str, skipped: set[str] = COMPILED) -> list[str]:

@@ -14,6 +14,7 @@ from graphc.frontends import dsl, nn, optim, training
 from graphc.frontends.dsl import *  # noqa: F403
 from graphc.frontends.optional import onnx_frontend as _onnx_frontend
 from graphc.frontends.training import fit, load, read_arrays, save
+from graphc.results import Result
 from graphc.show.draw import Drawing, draw, to_graphviz
 from graphc.show.export import to_networkx
 from graphc.types import DType, TensorType
@@ -26,6 +27,7 @@ __all__ = [
     "Dim",
     "Drawing",
     "Executable",
+    "Result",
     "TensorType",
     "UserError",
     "draw",

@@ -12,20 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from graphc.dims import Dim, Size
+from graphc.arguments import Arguments
+from graphc.dlpack import Borrowed
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, describe, toposort
 from graphc.kernels.kernel import Kernel, Program
 from graphc.ops.leaves import Storage
+from graphc.results import Result
 from graphc.rewrite import Ledger
 from graphc.runner import Runner, load_backend, optional_passes
 from graphc.show.draw import Drawing, draw
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.show.text import graph_text
 from graphc.stages import Stages, Watch, uncollected, with_advances
-from graphc.types import TensorType, is_known
 
 
 @dataclass(frozen=True)
@@ -126,30 +125,46 @@ class Executable:
         _check_inputs(graph)
         self.graph, self.backend, self.watch = with_advances(graph), backend, watch
         self.specialisations: dict[tuple[int, ...], Specialisation] = {}
-        self.names = [x.name for x in graph.inputs]
-        self.types = [x.type for x in graph.inputs]
-        self.dtypes = [t.dtype.numpy for t in self.types]
+        self.arguments = Arguments(graph.inputs, load_backend(backend).place)
         Storage.users.add(self)
-        self.symbols = sorted({name for t in self.types for name in _symbols(t)})
         self.last: Specialisation | None = None
         self.attempt: Callable[..., list[Array] | None] = _nothing_to_attempt
-        if sizes is not None or not self.symbols:
+        self.attempt_later: Callable[..., list[Result] | None] = _nothing_to_attempt
+        if sizes is not None or not self.arguments.symbols:
             self.specialise(sizes or {})
 
     def __call__(self, *arrays: Any, **named: Any) -> list[Array]:
         if named:
-            arrays = self._by_position(arrays, named)
+            arrays = self.arguments.by_position(arrays, named)
         outputs = self.attempt(*arrays)
         return self.prepare_and_run(arrays) if outputs is None else outputs
 
     def prepare_and_run(self, arrays: Sequence[Any]) -> list[Array]:
         """A call whose arguments must be checked, and converted where that is safe."""
-        if len(arrays) != len(self.names):
-            raise self._misfit(len(arrays), self.names[len(arrays) :], [])
-        dense = [self._dense(k, a) for k, a in enumerate(arrays)]
+        runner, dense = self._prepared(arrays)
+        return runner.run(dense)
+
+    def later(self, *arrays: Any, **named: Any) -> list[Result]:
+        """A call that returns before a device has run it: its results wait when they are looked at.
+        Backends of the host have run it.
+
+        What goes wrong on the device is raised by whoever looks at a result first, of this call or
+        of a later one. Arguments in the device's memory must not change before then.
+        """
+        if named:
+            arrays = self.arguments.by_position(arrays, named)
+        results = self.attempt_later(*arrays)
+        if results is None:
+            runner, dense = self._prepared(arrays)
+            results = runner.later(dense)
+        return results
+
+    def _prepared(self, arrays: Sequence[Any]) -> tuple[Runner, list[Array | Borrowed]]:
+        """What runs these arguments, and they themselves, checked and converted."""
+        dense = self.arguments.dense(arrays)
         runner = self._for_sizes(dense).runner
         self._point_to(runner)  # the next call is likely to be like this one
-        return runner.run(dense)
+        return runner, dense
 
     def _point_to(self, runner: Runner) -> None:
         """Let calls go to ``runner`` directly. One without memory of its own works on the arrays of
@@ -158,7 +173,7 @@ class Executable:
         if Storage.loans and not runner.HAS_MEMORY:
             for storage in self.storages:
                 storage.array  # noqa: B018  it comes back from a device
-        self.attempt = runner.attempt
+        self.attempt, self.attempt_later = runner.attempt, runner.attempt_later
 
     @functools.cached_property
     def storages(self) -> list[Storage]:
@@ -167,20 +182,20 @@ class Executable:
 
     def parameters_left(self) -> None:
         """Parameters went to a device: the next call must get its own back."""
-        self.attempt = _nothing_to_attempt
+        self.attempt = self.attempt_later = _nothing_to_attempt
 
     def specialise(self, sizes: Mapping[str, int]) -> Specialisation:
         """Compile for ``sizes`` now, ahead of the first call."""
-        missing = [s for s in self.symbols if s not in sizes]
+        missing = [s for s in self.arguments.symbols if s not in sizes]
         if missing:
             raise UserError(
                 "GC0305",
                 f"no number for the size {missing[0]}",
                 fix=f"pass sizes={{{missing[0]!r}: ...}}",
             )
-        key = tuple(sizes[s] for s in self.symbols)
+        key = tuple(sizes[s] for s in self.arguments.symbols)
         if key not in self.specialisations:
-            chosen = dict(zip(self.symbols, key, strict=True))
+            chosen = dict(zip(self.arguments.symbols, key, strict=True))
             self.specialisations[key] = build(
                 self.graph, self.backend, chosen, self.watch, self.passes, self.memory
             )
@@ -188,50 +203,9 @@ class Executable:
         self._point_to(self.last.runner)
         return self.last
 
-    # Arguments ------------------------------------------------------------------------------------
-    def _by_position(self, arrays: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
-        rest = self.names[len(arrays) :]
-        missing = [n for n in rest if n not in named]
-        extra = [n for n in named if n not in rest]
-        if missing or extra or len(arrays) > len(self.names):
-            raise self._misfit(len(arrays), missing, extra)
-        return (*arrays, *(named[n] for n in rest))
-
-    def _misfit(self, places: int, missing: Sequence[str], extra: Sequence[str]) -> UserError:
-        """What is wrong with a call that passes ``places`` arrays by place and others by name."""
-        count = len(self.names)
-        crowd = [f"{places} arrays are given for {count} inputs"] if places > count else []
-        odd = [f"{n} is {'given twice' if n in self.names else 'no input'}" for n in extra]
-        return UserError(
-            "GC0302",
-            "; ".join([*crowd, *(f"{n} is missing" for n in missing), *odd]),
-            why=f"the inputs are: {', '.join(self.names) or 'none'}",
-            fix="pass one array for each, by place or by name",
-        )
-
-    def _dense(self, position: int, value: Any) -> Array:
-        """The argument as a dense array of the declared dtype; safe casts only."""
-        wanted = self.dtypes[position]
-        if type(value) is not np.ndarray:
-            value = _array_of(value, wanted, self.names[position])
-        if value.dtype != wanted:
-            if not np.can_cast(value.dtype, wanted, "safe"):
-                raise UserError(
-                    "GC0304",
-                    f"{self.names[position]} is {value.dtype}, expected {self.types[position]}",
-                    why="graphc converts only where nothing can be lost",
-                    fix=f"pass {self.names[position]}.astype({wanted.name!r})",
-                )
-            value = value.astype(wanted)
-        return value if value.flags.c_contiguous else np.ascontiguousarray(value)
-
-    def _for_sizes(self, arrays: Sequence[Array]) -> Specialisation:
-        given = zip(self.names, self.types, arrays, strict=True)
-        open_shapes = [(n, t, a.shape) for n, t, a in given if a.shape != t.shape]
-        sizes = learned([(t.shape, shape) for _, t, shape in open_shapes])
-        for name, type_, shape in open_shapes:
-            _check_shape(name, type_, shape, sizes)
-        found = self.specialisations.get(tuple(sizes.get(s, -1) for s in self.symbols))
+    def _for_sizes(self, arrays: Sequence[Array | Borrowed]) -> Specialisation:
+        sizes = self.arguments.sizes(arrays)
+        found = self.specialisations.get(tuple(sizes.get(s, -1) for s in self.arguments.symbols))
         return found if found is not None else self.specialise(sizes)
 
     # Looking inside -------------------------------------------------------------------------------
@@ -243,8 +217,8 @@ class Executable:
         if self.last is None:
             raise UserError(
                 "GC0305",
-                f"not compiled yet: sizes {', '.join(self.symbols)} are unknown",
-                fix=f"call it once, or compile with sizes={{{self.symbols[0]!r}: ...}}",
+                f"not compiled yet: sizes {', '.join(self.arguments.symbols)} are unknown",
+                fix=f"call it once, or compile with sizes={{{self.arguments.symbols[0]!r}: ...}}",
             )
         return self.last
 
@@ -276,8 +250,9 @@ class Executable:
         """The latest compilation as text: "graph", "optimised", "kernels", "fusion" (why edges
         between kernels were not fused), and what the backend has.
 
-        On llvm that is "loops", "llvm" and "asm", of all kernels or of number ``kernel``. Raises
-        `UserError` GC0104 for another level.
+        On llvm that is "loops", "llvm" and "asm", on cuda and cuda-sim "loops", "cuda", "ptx",
+        "sass" and "usage" (registers, shared memory), of all kernels or of number ``kernel``.
+        Raises `UserError` GC0104 for another level.
         """
         if level in ("graph", "optimised"):
             return graph_text(self.stages[level])
@@ -297,7 +272,7 @@ class Executable:
 
         Raises `UserError` GC0307 at the line of the operation that made a nan out of none.
         """
-        dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, named))]
+        dense = self.arguments.hosted(self.arguments.by_position(arrays, named))
         load_backend("numpy").find_nan(self._for_sizes(dense).stages["graph"], dense)
 
     def draw(self, *, kernels: bool = True, **options: Any) -> Drawing:
@@ -313,9 +288,7 @@ class Executable:
 
     def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
         """The median seconds of each kernel over ``repeats`` runs; updates are applied."""
-        dense = [self._dense(k, a) for k, a in enumerate(self._by_position(arrays, {}))]
-        runner = self._for_sizes(dense).runner
-        self._point_to(runner)
+        runner, dense = self._prepared(arrays)
         program = self.program
         seconds = runner.profile(dense, repeats)
         ops = [", ".join(n.op.name for n in k.nodes) for k in program.kernels]
@@ -324,66 +297,6 @@ class Executable:
 
 def _nothing_to_attempt(*arrays: Any) -> None:
     """Stands for `Runner.attempt` before anything is compiled."""
-
-
-def _array_of(value: Any, wanted: np.dtype[Any], name: str) -> Array:
-    """An argument that is no array yet; Python's own numbers become ``wanted`` where they fit."""
-    try:
-        array = np.asarray(value)
-    except UserError:  # a tensor has no value, and says so
-        raise
-    except (TypeError, ValueError) as error:  # NumPy does not know it, or rows differ in length
-        raise _no_array(name, value, str(error)) from None
-    if not is_known(array.dtype):
-        raise _no_array(name, value, "arrays hold numbers or bools")
-    plain = isinstance(value, bool | int | float | list | tuple)
-    if not plain or not np.can_cast(array.dtype, wanted, "same_kind"):
-        return array
-    cast = array.astype(wanted)
-    return array if wanted.kind in "iu" and (cast != array).any() else cast
-
-
-def _no_array(name: str, value: Any, why: str) -> UserError:
-    return UserError(
-        "GC0107",
-        f"{name} cannot be made of {type(value).__name__} {str(value)[:40]!r}",
-        why=why,
-        fix="pass a NumPy array, a number, or lists of numbers in rows of equal length",
-    )
-
-
-def _symbols(type_: TensorType) -> set[str]:
-    return {n for s in type_.shape if isinstance(s, Dim) for n in s.names}
-
-
-def learned(shapes: Sequence[tuple[tuple[Size, ...], tuple[int, ...]]]) -> dict[str, int]:
-    """Numbers for the named sizes of declared shapes, from the shapes of the arrays."""
-    sizes: dict[str, int] = {}
-    for _ in range(2):  # a size made of several names waits for the others
-        for declared, shape in shapes:
-            for size, actual in zip(declared, shape, strict=False):
-                rest = size.substitute(sizes) if isinstance(size, Dim) else actual
-                if isinstance(rest, Dim):
-                    sizes |= rest.solved(actual)
-    return sizes
-
-
-def _check_shape(
-    name: str, type_: TensorType, shape: tuple[int, ...], sizes: dict[str, int]
-) -> None:
-    """Raises `UserError` GC0303 when an array does not fit its input, given the named sizes."""
-    wanted = [s.substitute(sizes) if isinstance(s, Dim) else s for s in type_.shape]
-    fits = len(wanted) == len(shape) and all(
-        size == actual or (isinstance(size, Dim) and len(size.names) > 1)  # nobody can know
-        for size, actual in zip(wanted, shape, strict=True)
-    )
-    if not fits:
-        known = ", ".join(f"{k}={v}" for k, v in sizes.items())
-        raise UserError(
-            "GC0303",
-            f"{name} has shape {shape}, expected {type_}" + (f" with {known}" if known else ""),
-            fix="reshape the array, or declare the input with a named size",
-        )
 
 
 def _check_inputs(graph: Graph) -> None:

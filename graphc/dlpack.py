@@ -11,6 +11,8 @@ Who lends memory hands out a function that is called once when the borrower is d
 from __future__ import annotations
 
 import ctypes
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +34,9 @@ READ_ONLY = 1
 """The flag of memory that must not be written to."""
 Device = tuple[int, int]
 """Kind and number of a device."""
-CPU, CUDA = 1, 2
+CPU, CUDA, PINNED = 1, 2, 3
+HOSTS = (CPU, PINNED)
+"""Kinds of memory that the host reads like its own."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,6 @@ class Place:
 
     device: Device
     stream: int | None = None
-
-    @property
-    def is_host(self) -> bool:
-        return self.device[0] == CPU
 
 
 HOST = Place((CPU, 0))
@@ -94,9 +94,7 @@ class _Versioned(ctypes.Structure):
 
 
 def _python(name: str, result: Any, *parameters: Any) -> Callable[..., Any]:
-    """A function of Python's C interface. Capsules are passed by address: in a destructor they are
-    no objects any more.
-    """
+    """A function of Python's C interface. Capsules are passed by address."""
     return ctypes.PYFUNCTYPE(result, *parameters)((name, ctypes.pythonapi))
 
 
@@ -126,11 +124,13 @@ class Borrowed:
     @property
     def is_dense(self) -> bool:
         """Whether it has no gaps in row-major order."""
-        real = [(s, n) for s, n, size in zip(self.strides, _dense(self.shape), self.shape, strict=True) if size > 1]
-        return 0 in self.shape or all(stride == wanted for stride, wanted in real)
+        axes = zip(self.shape, self.strides, _dense(self.shape), strict=True)
+        return 0 in self.shape or all(n == 1 or stride == dense for n, stride, dense in axes)
 
     def numpy(self) -> NDArray[Any]:
-        """The same memory as a NumPy array; it must be the host's."""
+        """The same memory as a NumPy array; it must be the host's. NumPy's own ``from_dlpack`` does
+        the same, but for bfloat16, which it does not know.
+        """
         kind = self.dtype.numpy
         if 0 in self.shape:
             return np.empty(self.shape, kind)
@@ -221,8 +221,36 @@ def _dense(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 # Lending ------------------------------------------------------------------------------------------
-_LENT: dict[int, tuple[object, ...]] = {}
-"""What others hold: a structure's address, the structure, and all that it leads to."""
+@dataclass(frozen=True)
+class _Lent:
+    """What a borrower holds: a structure, its capsule, and all that it leads to. ``first`` is the
+    first word of the structure, which `SIGN` overwrites.
+    """
+
+    capsule: object
+    made: _Plain | _Versioned
+    first: int
+    kept: tuple[object, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the borrower is done, or there will be none: nobody else has the capsule."""
+        if _first_word(self.made) != self.first:
+            return True
+        is_fresh = any(_is_valid(id(self.capsule), name) for name in (PLAIN, VERSIONED))
+        return is_fresh and sys.getrefcount(self.capsule) == UNHELD
+
+
+UNHELD = 2
+"""References to a capsule that only a `_Lent` has, while they are counted."""
+SIGN = ctypes.cast(ctypes.CDLL(None).time, ctypes.c_void_p)
+"""What a borrower calls when it is done, with the structure: the C library's ``time``, which
+overwrites the first word. It cannot be Python code, which must not run while an error is on its way
+through a frame that is being left, and that is when arrays go.
+"""
+_LENT: list[_Lent] = []
+_ALONE = threading.RLock()
+"""Held by who changes the list."""
 
 
 def lend(
@@ -234,7 +262,7 @@ def lend(
     max_version: tuple[int, int] | None = None,
 ) -> object:
     """A capsule of a dense array at ``address``, in the newest form up to ``max_version`` (none:
-    the old one). ``owner`` is held until the other side is done.
+    the old one). ``owner`` is held until a `sweep` finds the borrower done.
     """
     sizes, strides = ((ctypes.c_int64 * len(shape))(*x) for x in (shape, _dense(shape)))
     whole = ctypes.POINTER(ctypes.c_int64)
@@ -249,26 +277,25 @@ def lend(
         shape=ctypes.cast(sizes, whole),
         strides=ctypes.cast(strides, whole),
     )
-    back = ctypes.cast(_returned, ctypes.c_void_p)
+    made: _Plain | _Versioned
     if max_version is None or max_version[0] < VERSION[0]:
-        name, made = PLAIN, _Plain(tensor=tensor, deleter=back)
+        name, made = PLAIN, _Plain(tensor=tensor, deleter=SIGN)
     else:
         name = VERSIONED
-        made = _Versioned(major=VERSION[0], minor=VERSION[1], deleter=back, tensor=tensor)
-    place = ctypes.addressof(made)
-    _LENT[place] = (made, sizes, strides, owner)
-    return _new(place, name, ctypes.cast(_dropped, ctypes.c_void_p))
+        made = _Versioned(major=VERSION[0], minor=VERSION[1], deleter=SIGN, tensor=tensor)
+    sweep()
+    capsule = _new(ctypes.addressof(made), name, None)  # no destructor, for the reason of `SIGN`
+    with _ALONE:
+        _LENT.append(_Lent(capsule, made, _first_word(made), (sizes, strides, owner)))
+    return capsule
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _returned(place: int) -> None:
-    """The borrower, perhaps in a thread of its own, is done."""
-    _LENT.pop(place, None)
+def _first_word(made: ctypes.Structure) -> int:
+    return ctypes.c_int64.from_address(ctypes.addressof(made)).value
 
 
-@ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
-def _dropped(capsule: int) -> None:
-    """A capsule goes; nobody took what is in it if it still has its name."""
-    for name in (PLAIN, VERSIONED):
-        if _is_valid(capsule, name):
-            _LENT.pop(_pointer(capsule, name), None)
+def sweep() -> None:
+    """Take back what borrowers are done with."""
+    if _LENT:
+        with _ALONE:
+            _LENT[:] = [lent for lent in _LENT if not lent.is_over]

@@ -7,7 +7,7 @@ training has results, such as the loss, that are wanted now and then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -20,13 +20,19 @@ from graphc.types import DType, dtype
 
 
 class Holder(Protocol):
-    """Memory that holds a result, dense, at an address of a device."""
+    """The results of one call, by number: dense arrays in the memory of a device."""
 
-    device: Device
-    address: int
+    @property
+    def device(self) -> Device:
+        """Whose memory it is."""
+        ...
 
-    def read(self) -> Array:
-        """The numbers, when they are there. Raises what went wrong in the call."""
+    def address(self, number: int) -> int:
+        """Where a result lies."""
+        ...
+
+    def read(self, number: int) -> Array:
+        """A result, when it is there. Raises what went wrong in the call."""
         ...
 
     def lend(self, stream: int | None) -> None:
@@ -38,21 +44,21 @@ class Holder(Protocol):
 
 @dataclass(frozen=True)
 class Arrived:
-    """The holder of an array of the host."""
+    """Arrays of the host that are there."""
 
-    array: Array
+    arrays: Sequence[Array]
     device: Device = HOST.device
 
-    @property
-    def address(self) -> int:
-        return int(self.array.ctypes.data)
+    def address(self, number: int) -> int:
+        """Where an array lies."""
+        return int(self.arrays[number].ctypes.data)
 
-    def read(self) -> Array:
-        """The array."""
-        return self.array
+    def read(self, number: int) -> Array:
+        """The array itself."""
+        return self.arrays[number]
 
     def lend(self, stream: int | None) -> None:
-        """Nothing waits: the numbers are there."""
+        """Nobody needs to wait."""
 
 
 class Result:
@@ -62,12 +68,14 @@ class Result:
     ``from_dlpack``, without waiting, and so do other compiled functions of its backend.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: DType, holder: Holder) -> None:
-        self.shape, self.dtype, self._holder = shape, dtype, holder
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DType, holder: Holder, number: int = 0
+    ) -> None:
+        self.shape, self.dtype, self._holder, self._number = shape, dtype, holder, number
 
     @cached_property
     def _array(self) -> Array:
-        return self._holder.read()
+        return self._holder.read(self._number)
 
     def numpy(self) -> Array:
         """The array, when it is there. Raises `UserError` GC0306 and all else that went wrong."""
@@ -96,17 +104,19 @@ class Result:
         copy: bool | None = None,
     ) -> object:
         """A capsule (array API standard). Raises BufferError for a copy on the device."""
-        holder = self._holder
+        holder, number = self._holder, self._number
         if dl_device not in (None, holder.device) or copy:
             if copy is False or dl_device not in (None, HOST.device):
                 raise BufferError(f"the result is on device {holder.device}, not {dl_device}")
             if dl_device is None and holder.device != HOST.device:
                 raise BufferError("pass copy=None; whoever wants a copy can make it of the result")
-            holder = Arrived(self._array.copy() if copy else self._array)
+            holder, number = Arrived([self._array.copy() if copy else self._array]), 0
         holder.lend(stream)
-        return lend(holder, holder.address, self.shape, self.dtype, holder.device, max_version)
+        place = holder.address(number)
+        return lend(holder, place, self.shape, self.dtype, holder.device, max_version)
 
 
-def arrived(arrays: Iterable[Array]) -> list[Result]:
+def arrived(arrays: Sequence[Array]) -> list[Result]:
     """The results of a backend that has computed them when it returns."""
-    return [Result(a.shape, dtype(a.dtype), Arrived(a)) for a in arrays]
+    holder = Arrived(arrays)
+    return [Result(a.shape, dtype(a.dtype), holder, number) for number, a in enumerate(arrays)]

@@ -4,7 +4,8 @@ Comes in: the name of a backend. Goes out: the module that builds its executable
 because a backend may need packages that are not there, and may offer passes that others do not.
 
 A backend's module has ``TAKES`` ("graph" or "program", the last stage it wants), ``PASSES`` (the
-optional passes it offers), and ``build``; one that takes programs has ``recall`` too.
+optional passes it offers), ``place`` (where it takes arrays without a trip through the host), and
+``build``; one that takes programs has ``recall`` too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from graphc.errors import UserError
 from graphc.graph import Array
+from graphc.results import Result
 
 BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda.nvidia", "cuda-sim": "cuda.sim"}
 """Backend names and the folders that hold them."""
@@ -32,15 +34,25 @@ class Runner(Protocol):
         """`run`, if nothing need be converted or reported; None, with nothing done, otherwise."""
         ...
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """Outputs for dense arrays of the right types; parameters are updated."""
+    def attempt_later(self, *arrays: Any) -> list[Result] | None:
+        """`later`, as `attempt`."""
+        ...
+
+    def run(self, arrays: Sequence[Any]) -> list[Array]:
+        """Outputs for dense arrays of the right types; parameters are updated. In memory of its own
+        a backend takes `Borrowed` arrays, too.
+        """
+        ...
+
+    def later(self, arrays: Sequence[Any]) -> list[Result]:
+        """`run` that returns before it is done, where there is a device that goes on alone."""
         ...
 
     def source(self, level: str, kernel: int | None = None) -> str:
         """One of the texts named in ``TEXTS``: of everything, or of kernel number ``kernel``."""
         ...
 
-    def profile(self, arrays: Sequence[Array], repeats: int) -> list[float]:
+    def profile(self, arrays: Sequence[Any], repeats: int) -> list[float]:
         """Median seconds of each kernel."""
         ...
 

@@ -160,6 +160,11 @@ class FakeDriver:
         self.pinned = [*getattr(self, "pinned", []), np.full(size, 0xFF, np.uint8)]
         return SUCCESS, self.pinned[-1].ctypes.data
 
+    def do_cuMemFreeHost(self, address):
+        self.finish()
+        self.pinned = [block for block in self.pinned if block.ctypes.data != address]
+        return (SUCCESS,)
+
     def _copy(self, target, source, size, stream):
         return self._later(lambda: ctypes.memmove(target, source, size) and None, stream)
 
@@ -233,6 +238,9 @@ class FakeDriver:
         return SUCCESS, self._made("event")
 
     def do_cuEventRecord(self, event, stream):
+        return (SUCCESS,)
+
+    def do_cuStreamWaitEvent(self, stream, event, flags):
         return (SUCCESS,)
 
     def do_cuEventSynchronize(self, event):

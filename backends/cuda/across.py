@@ -9,9 +9,9 @@ blocks, and one that has a schedule already.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from graphc.backends.cuda.stages import ONLY, number, point_of
+from graphc.backends.cuda.stages import ONLY, number, point_of, size
 from graphc.expr import Buffer, Iter, Load, Reduce, apply, walk
 from graphc.index import stride
 from graphc.kernels.kernel import Kernel, Stage, Store
@@ -44,12 +44,50 @@ def is_across(store: Store) -> bool:
     return not any(isinstance(e, Load) for e in inside) and all(parts(store, i) for i in moved)
 
 
+@dataclass(frozen=True)
+class Sum:
+    """What ``store`` adds up over ``outer`` points, at ``inner`` ones: it waits as ``value``."""
+
+    store: Store
+    value: Load
+    outer: tuple[Iter, ...]
+    inner: tuple[Iter, ...]
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether each inner point has a place of its own, which all outer points share."""
+        return bool(self.inner) and not _moved(self.store, self.outer)
+
+    def kernel(self) -> Kernel:
+        """The kernel that adds up what waits."""
+        return _sum(self.store, self.value, self.outer, self.inner)
+
+    def of_parts(self, parts: Buffer) -> Kernel:
+        """The kernel that adds up sums of some outer points each, which are rows of ``parts``."""
+        count, length = parts.shape
+        part = Iter(count)
+        value = Load(parts, (part * length + point_of(self.inner),))
+        return _sum(self.store, value, (part,), self.inner)
+
+
 def separated(kernel: Kernel) -> tuple[Kernel, ...]:
     """The kernel and its sums over outer points; none if data decides where it adds."""
     stores = [s for s in kernel.stores if adds(s)]
     if not all(map(is_across, stores)):
         return ()
-    return _turned(kernel, stores) or _split(kernel)
+    turned = _turned(kernel, stores)
+    if turned:
+        return turned
+    alone, sums = _split(kernel, again=False)
+    return (alone, *(s.kernel() for s in sums))
+
+
+def beside_rows(kernel: Kernel) -> tuple[Kernel, tuple[Sum, ...]] | None:
+    """The kernel with its sums apart, if these are sums of rows."""
+    if not all(is_across(s) for s in kernel.stores if adds(s)):
+        return None
+    alone, sums = _split(kernel, again=True)
+    return (alone, sums) if sums and all(s.is_of_rows for s in sums) else None
 
 
 def _moved(store: Store, iters: tuple[Iter, ...]) -> tuple[Iter, ...]:
@@ -85,24 +123,26 @@ def _turned(kernel: Kernel, stores: list[Store]) -> tuple[Kernel, ...]:
     return (Kernel(outer, (stage, last)),)
 
 
-def _split(kernel: Kernel) -> tuple[Kernel, ...]:
-    """The kernel with what it adds up stored in full, and a kernel for each sum."""
+def _split(kernel: Kernel, again: bool) -> tuple[Kernel, tuple[Sum, ...]]:
+    """The kernel with what it adds up stored in full, and the sums; values that are in memory
+    anyway are stored ``again`` or read from there.
+    """
     stages: list[Stage] = []
-    after: list[Kernel] = []
+    sums: list[Sum] = []
     for stage in kernel.stages:
-        iters = (*kernel.iters, *stage.iters)
         stores: list[Store] = []
         for store in stage.stores:
             if adds(store):
-                known = _stored(stage, store)
+                known = None if again else _stored(stage, store)
                 if known is None:
-                    known = _room(store, iters)
+                    known = _room(store, (*kernel.iters, *stage.iters))
                     stores.append(known)
-                after.append(_sum(store, Load(known.buffer, known.index), iters))
+                value = Load(known.buffer, known.index)
+                sums.append(Sum(store, value, kernel.iters, stage.iters))
             else:
                 stores.append(store)
         stages.append(replace(stage, stores=tuple(stores)))
-    return (replace(kernel, stages=tuple(s for s in stages if s.stores)), *after)
+    return replace(kernel, stages=tuple(s for s in stages if s.stores)), tuple(sums)
 
 
 def _stored(stage: Stage, store: Store) -> Store | None:
@@ -120,18 +160,14 @@ def _stored(stage: Stage, store: Store) -> Store | None:
 
 def _room(store: Store, iters: tuple[Iter, ...]) -> Store:
     """The store of a value among those of all points."""
-    total = 1
-    for iterator in iters:
-        total *= iterator.extent
-    room = Buffer(TensorType(store.value.dtype, (total,)), "scratch")
+    room = Buffer(TensorType(store.value.dtype, (size(iters),)), "scratch")
     return Store(room, (point_of(iters),), store.value)
 
 
-def _sum(store: Store, value: Load, iters: tuple[Iter, ...]) -> Kernel:
+def _sum(store: Store, value: Load, outer: tuple[Iter, ...], inner: tuple[Iter, ...]) -> Kernel:
     """The kernel that adds up ``value`` over the indices that the place does not follow."""
-    outer = _moved(store, iters)
-    total = number(value.dtype)
+    iters = (*outer, *inner)
+    kept, total = _moved(store, iters), number(value.dtype)
     add = Store(total, ONLY, value, store.combine)
-    inner = tuple(i for i in iters if i not in outer)
-    last = Stage((), (_folded(store, Load(total, ONLY)),))
-    return Kernel(outer, (Stage(inner, (add,)), last))
+    stage = Stage(tuple(i for i in iters if i not in kept), (add,))
+    return Kernel(kept, (stage, Stage((), (_folded(store, Load(total, ONLY)),))))

@@ -24,7 +24,7 @@ from graphc.kernels.kernel import Kernel, Stage, Store
 from graphc.types import TensorType
 
 LONG_ROW, SLICE_OF_ROW = 32_768, 8_192
-LONG_COLUMN, SLICE_OF_COLUMN = 512, 128
+LONG_COLUMN, SLICE_OF_COLUMN = 2_048, 256
 FEW_ROWS = 4
 """Rows that are blocks for this part of all multiprocessors are no longer few: two launches for
 each stage would cost more than the others' idleness.
@@ -40,7 +40,9 @@ def cut(kernel: Kernel, limits: Limits) -> tuple[Kernel, ...]:
 
 
 def slices_of(kernel: Kernel, limits: Limits) -> int:
-    """How many slices each stage should have."""
+    """How many slices each stage should have; what has no points cannot be cut."""
+    if not all(size(stage.iters) for stage in kernel.stages):
+        return 1
     chosen, length, few = choice(kernel), length_of(kernel), limits.multiprocessors
     if chosen == "rows":
         blocks, least, part = kernel.points, LONG_ROW, SLICE_OF_ROW

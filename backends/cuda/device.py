@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from graphc.backends.cuda.layout import Layout
+from graphc.dlpack import Place
 from graphc.graph import Array
 
 WARP = 32
@@ -108,11 +110,28 @@ class Memory(Protocol):
         ...
 
 
+class Mark(Protocol):
+    """A point in the order of work, to be set again and again."""
+
+    def put(self) -> None:
+        """The point is here: behind all that was asked for."""
+        ...
+
+    def wait(self) -> None:
+        """Return when the device has reached it. Raises `UserError` GC0406."""
+        ...
+
+    def hold(self, stream: int | None) -> None:
+        """Let the ``stream`` of another library wait for it, as `graphc.results.Holder.lend`."""
+        ...
+
+
 class Device(Protocol):
-    """A GPU, or what stands for it."""
+    """A GPU, or what stands for it. ``place`` says where its memory is, in DLPack's words."""
 
     name: str
     limits: Limits
+    place: Place
 
     def load(self, units: Sequence[Unit]) -> list[Any]:
         """A function for each unit: known from disk, or compiled, all new ones together.
@@ -147,8 +166,26 @@ class Device(Protocol):
         """Copy a dense array to the device; the array may change when the call returns."""
         ...
 
-    def read(self, address: int, array: Array) -> None:
-        """Copy from the device into a dense array."""
+    def read(self, address: int, array: Array, after: Mark | None = None) -> None:
+        """Copy from the device into a dense array, when all that was asked for is done, or all
+        before ``after``.
+        """
+        ...
+
+    def inbox(self, address: int, layout: Layout) -> Callable[[Sequence[Array]], None]:
+        """What copies arrays to their places behind ``address``, again and again, at the least cost
+        on the host; they may change when it returns.
+        """
+        ...
+
+    def outbox(self, address: int, layout: Layout) -> Callable[[], list[Array]]:
+        """What waits for all that was asked for, and makes arrays of what lies behind
+        ``address`` then.
+        """
+        ...
+
+    def mark(self) -> Mark:
+        """A mark, not yet set."""
         ...
 
     def copy(self, target: int, source: int, size: int) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from graphc.backends.cuda.device import WARP, Unit
 from graphc.backends.cuda.expressions import Expressions
-from graphc.backends.cuda.fragments import copy, multiply, pipeline
+from graphc.backends.cuda.fragments import copy, multiply, pipeline, regroup
 from graphc.backends.cuda.launch import TEAMS, block_threads, grid_of, together, touched
 from graphc.backends.cuda.packs import Packs, packs
 from graphc.backends.cuda.ring import (
@@ -47,6 +47,7 @@ from graphc.loops.ir import (
     Multiply,
     Pipeline,
     Put,
+    Regroup,
     Statement,
     When,
     statements,
@@ -76,12 +77,14 @@ class Phase:
     maps: tuple[BoxMap, ...]
 
 
-def emit(name: str, body: tuple[Statement, ...]) -> Phase:
-    """The function ``name`` of a phase."""
+def emit(name: str, body: tuple[Statement, ...], before: int = 0) -> Phase:
+    """The function ``name`` of a phase. Earlier phases of its kernel have so many checked indices
+    ``before``: numbers in the fault cell go on from there.
+    """
     buffers, written, owners = touched(body)
     grid, inside = grid_of(body)
     threads = block_threads(inside)
-    writer = Writer(buffers, owners, threads)
+    writer = Writer(buffers, (*[None] * before, *owners), threads)
     writer.maps = {known: f"map{n}" for n, known in enumerate(box_maps(body))}
     parameters = dict(writer.pointers)
     for axis, loop in zip("xyz", grid, strict=False):
@@ -91,7 +94,7 @@ def emit(name: str, body: tuple[Statement, ...]) -> Phase:
     else:
         writer.body(inside)
     text = _function(name, writer, parameters, written, together(body, threads))
-    extents = [loop.iter.extent for loop in grid] + [1, 1]
+    extents = [loop.iter.extent for loop in grid] + [1, 1, 1]
     return Phase(
         Unit(name, text),
         buffers,
@@ -186,6 +189,8 @@ class Writer(Expressions):
                 copy_box(self, statement)
             case Multiply():
                 (multiply if statement.warps == 1 else multiply_group)(self, statement)
+            case Regroup():
+                regroup(self, statement)
             case _:
                 raise CompilerBug("a GPU has no loads ahead of time")
 

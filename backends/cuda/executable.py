@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.cuda.device import Device, Launch, Limits, Memory
+from graphc.backends.cuda.device import Device, Launch, Limits
 from graphc.backends.cuda.emit import Phase, emit
+from graphc.backends.cuda.layout import Layout, rounded
 from graphc.backends.cuda.packs import WIDEST
 from graphc.backends.cuda.residents import Residents, resident
+from graphc.backends.cuda.results import Shelf
 from graphc.backends.cuda.schedule import Plan, normal, plan
-from graphc.backends.cuda.summary import summary
+from graphc.dlpack import Borrowed
 from graphc.errors import UserError
 from graphc.expr import Buffer
 from graphc.graph import Array
@@ -33,6 +35,8 @@ from graphc.kernels.identity import kernel_identity
 from graphc.kernels.kernel import Call, Kernel, Program
 from graphc.loops.text import loops_text
 from graphc.ops.library import Track, loop_in_python
+from graphc.results import Result
+from graphc.types import INT64, TensorType
 
 FAULT = 8
 """Bytes of a fault cell."""
@@ -82,10 +86,19 @@ def _form(kernel: Kernel, limits: Limits, known: dict[str, Code]) -> Form:
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     if key not in known:
         chosen = plan(kernel, limits)
-        phases = tuple(emit(f"kernel_{key}_{n}", p.phase) for n, p in enumerate(chosen))
+        phases = _emitted(f"kernel_{key}", chosen)
         scratch = (b for p in phases for b in p.buffers if b.scope == "scratch")
-        known[key] = Code(chosen, phases, buffers, tuple(dict.fromkeys(scratch)))
+        known[key] = Code(chosen, tuple(phases), buffers, tuple(dict.fromkeys(scratch)))
     return Form(kernel, known[key], buffers)
+
+
+def _emitted(name: str, chosen: Plan) -> list[Phase]:
+    """The phases of a kernel as text; their checked indices are numbered through."""
+    phases: list[Phase] = []
+    for number, planned in enumerate(chosen):
+        before = sum(len(p.owners) for p in phases)
+        phases.append(emit(f"{name}_{number}", planned.phase, before))
+    return phases
 
 
 class Executable:
@@ -108,26 +121,49 @@ class Executable:
         """Memory for everything."""
         program, allocate = self.program, self.device.allocate
         self.arena = allocate(max(program.plan.arena_bytes, 1))
-        self.faults = allocate(FAULT * max(len(program.kernels), 1))
+        self.scratch = allocate(max([1, *(_room(form) for form in self.forms)]))
         self._place_leaves()
-        outside = (*program.inputs, *program.outputs, *self.constants)
-        self.held: dict[Buffer, Memory] = {b: allocate(max(b.type.bytes, 1)) for b in outside}
-        self.addresses = {b: memory.address for b, memory in self.held.items()} | self.parameters
+        self._place_mail()
         base = self.arena.address
         self.addresses |= {b: base + offset for b, offset in program.plan.offsets.items()}
-        self.scratch = allocate(max([1, *(_room(form) for form in self.forms)]))
-        for buffer, array in self.constants.items():
-            self.device.write(self.addresses[buffer], array)
-        self.device.write(self.faults.address, np.zeros(len(program.kernels), np.int64))
+
+    def _place_mail(self) -> None:
+        """Inputs, results and cells of faults, each kind one behind another, and what carries them
+        there and back. The cells come back where there is something to check.
+        """
+        program, device = self.program, self.device
+        cells = TensorType(INT64, (len(self.forms),))
+        inputs, outputs = ([b.type for b in bs] for bs in (program.inputs, program.outputs))
+        ins, outs, all_outs = (Layout.of(ts) for ts in (inputs, outputs, [*outputs, cells]))
+        self.is_checked = any(p.owners for form in self.forms for p in form.phases)
+        self.mail = [device.allocate(max(layout.size, 1)) for layout in (ins, all_outs)]
+        for memory, layout, buffers in zip(
+            self.mail, (ins, outs), (program.inputs, program.outputs), strict=True
+        ):
+            places = (memory.address + offset for offset in layout.offsets)
+            self.addresses |= dict(zip(buffers, places, strict=True))
+        start, home = (memory.address for memory in self.mail)
+        self.faults = home + all_outs.offsets[-1]
+        device.write(self.faults, np.zeros(len(self.forms), np.int64))
+        shown = all_outs if self.is_checked else outs
+        self.inbox, self.outbox = device.inbox(start, ins), device.outbox(home, shown)
+        check = self._check_later if self.is_checked else None
+        self.shelf = Shelf(device, home, shown, check)
+        self.fitting = [*zip(ins.dtypes, ins.shapes, strict=True)]
 
     def _place_leaves(self) -> None:
         """Constants, and the addresses of parameters, which other programs share."""
         leaves = self.program.leaves
         changed = {b for kernel in self.program.kernels for b in kernel.written}
         states = [(n.op.storage, b) for n, b in leaves if n.op.storage is not None]
-        self.constants = {b: n.op.eval() for n, b in leaves if n.op.storage is None}
         self.residents = Residents(self.device, [(s, b in changed) for s, b in states])
-        self.parameters = {b: resident(self.device, s).address for s, b in states}
+        self.addresses = {b: resident(self.device, s).address for s, b in states}
+        self.constants = []
+        for node, buffer in leaves:
+            if node.op.storage is None:
+                self.constants.append(self.device.allocate(max(buffer.type.bytes, 1)))
+                self.addresses[buffer] = self.constants[-1].address
+                self.device.write(self.addresses[buffer], node.op.eval())
 
     def _load(self) -> None:
         """Functions, and what runs them: recorded stretches between calls of libraries."""
@@ -138,7 +174,6 @@ class Executable:
             call = form.kernel.call
             steps += self._launches(number) if call is None else [partial(self._call, number, call)]
         self.runs = [*_stretches(steps, self.device)]
-        self.is_checked = any(p.owners for form in self.forms for p in form.phases)
 
     def _launches(self, number: int) -> list[Launch]:
         """The launches of a kernel."""
@@ -151,8 +186,8 @@ class Executable:
         end = self.scratch.address
         for buffer in form.code.scratch:
             places[buffer] = end
-            end += _rounded(buffer.type.bytes)
-        fault = self.faults.address + FAULT * number
+            end += rounded(buffer.type.bytes)
+        fault = self.faults + FAULT * number
         return [
             Launch(
                 self.functions[p.unit.name],
@@ -195,41 +230,75 @@ class Executable:
 
     # Running --------------------------------------------------------------------------------------
     def attempt(self, *arrays: Any) -> list[Array] | None:
-        """Every call is checked and converted first."""
-        return None
+        """The usual call: as many arrays as there are inputs, each of the right type; the order of
+        their elements in memory does not matter.
+        """
+        return self.run(arrays) if self._fits(arrays) else None
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """Run on dense arrays of the right types, in the order of the graph's inputs."""
+    def attempt_later(self, *arrays: Any) -> list[Result] | None:
+        """`later`, as `attempt`."""
+        return self.later(arrays) if self._fits(arrays) else None
+
+    def _fits(self, arrays: Sequence[Any]) -> bool:
+        if len(arrays) != len(self.fitting):
+            return False
+        for array, (dtype, shape) in zip(arrays, self.fitting, strict=True):
+            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                return False
+        return True
+
+    def run(self, arrays: Sequence[Array | Borrowed]) -> list[Array]:
+        """Run on arrays of the right types, in the order of the graph's inputs."""
         with self.lock:
-            self._enter(arrays)
-            for work in self.runs:
-                work()
-            outputs = [self._read(b) for b in self.program.outputs]
-            self._check()
+            self._start(arrays)
+            outputs = self.outbox()
+            if self.is_checked:
+                self._check(outputs.pop())
         return outputs
 
-    def _enter(self, arrays: Sequence[Array]) -> None:
-        for buffer, array in zip(self.program.inputs, arrays, strict=True):
-            self.device.write(self.addresses[buffer], array)
+    def later(self, arrays: Sequence[Array | Borrowed]) -> list[Result]:
+        """`run` that does not wait: the results do."""
+        lent = [array for array in arrays if isinstance(array, Borrowed)]
+        with self.lock:
+            self._start(arrays)
+            return self.shelf.results(lent)
+
+    def _start(self, arrays: Sequence[Array | Borrowed]) -> None:
+        """Ask for all the work of a call."""
+        self._enter(arrays)
+        for work in self.runs:
+            work()
+
+    def _enter(self, arrays: Sequence[Any]) -> None:
+        """Bring inputs to their places; those that are on the device are copied there."""
+        if Borrowed in map(type, arrays):
+            for buffer, array in zip(self.program.inputs, arrays, strict=True):
+                place = self.addresses[buffer]
+                if isinstance(array, Borrowed):
+                    self.device.copy(place, array.address, buffer.type.bytes)
+                else:
+                    self.device.write(place, array)
+        else:
+            self.inbox(arrays)
         self.residents.gather()
 
     def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
         """Run once for each step of these tracks."""
         loop_in_python(self.run, reads, writes)
 
-    def _check(self) -> None:
-        """Raise the first fault of what ran, if there was any."""
-        self.device.synchronise()
-        if not self.is_checked:
-            return
-        cells = np.zeros(len(self.forms), np.int64)
-        self.device.read(self.faults.address, cells)
+    def _check(self, cells: Array) -> None:
+        """Raise the first fault of what ran, if there was any, and forget them all."""
         if not cells.any():
             return
-        self.device.write(self.faults.address, np.zeros_like(cells))
+        self.device.write(self.faults, np.zeros_like(cells))
         number = int(np.flatnonzero(cells)[0])
         owners = [o for p in self.forms[number].phases for o in p.owners]
         raise missed(self.forms[number].kernel, owners[int(cells[number]) - 1])
+
+    def _check_later(self, cells: Array) -> None:
+        """`_check` for somebody who looks at a result of `later`."""
+        with self.lock:
+            self._check(cells)
 
     # Looking --------------------------------------------------------------------------------------
     def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
@@ -239,7 +308,9 @@ class Executable:
         with self.lock:
             self._enter(arrays)
             found = [[self._seconds(k) for k in range(len(self.forms))] for _ in range(repeats)]
-            self._check()
+            outputs = self.outbox()
+            if self.is_checked:
+                self._check(outputs.pop())
         return [float(x) for x in np.median(found, axis=0)] if repeats else []
 
     def _seconds(self, number: int) -> float:
@@ -267,9 +338,8 @@ class Executable:
             assert form.kernel.call is not None, "a kernel without code is a call"
             return f"# a library computes it\n{call_text(form.kernel.call)}"
         if level == "loops":
-            line = summary(form.kernel, form.phases, self.device.limits)
             parts = (f"# {p.how}\n{loops_text(p.phase)}" for p in form.code.plan)
-            return f"# {line}\n" + "\n\n".join(parts)
+            return "\n\n".join(parts)
         if level == "usage":
             told = (self.device.resources(p.unit, p.threads, p.shared_bytes) for p in form.phases)
             return "\n".join(told)
@@ -279,11 +349,7 @@ class Executable:
 def _room(form: Form) -> int:
     """Bytes of scratch that a kernel needs."""
     buffers = form.code.scratch if form.code is not None else ()
-    return sum(_rounded(b.type.bytes) for b in buffers)
-
-
-def _rounded(size: int) -> int:
-    return -(-size // 256) * 256
+    return sum(rounded(b.type.bytes) for b in buffers)
 
 
 def _stretches(steps: Sequence[Launch | Work], device: Device) -> Iterator[Work]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from graphc.backends.cuda.spelling import memory_type
 from graphc.expr import Buffer
 from graphc.loops.fragments import COLUMNS, ROWS
-from graphc.loops.ir import AsyncCopy, Matrix, Multiply, Pipeline
+from graphc.loops.ir import AsyncCopy, Matrix, Multiply, Pipeline, Regroup
 
 if TYPE_CHECKING:
     from graphc.backends.cuda.emit import Writer
@@ -94,6 +94,16 @@ def multiply(writer: Writer, product: Multiply) -> None:
     writer.line(f"gc_mma_{kind}({place}, first[i], &second[j / 2][j % 2 * 2]);")
     for _ in range(3):
         writer.end()
+
+
+def regroup(writer: Writer, r: Regroup) -> None:
+    """Sums of four neighbouring threads change places, four by four."""
+    _, down, across, parts = r.sums.shape
+    counted(writer, "i", down * across * parts, 4 * parts)
+    counted(writer, "p", parts)
+    writer.line(f"gc_turn4<{parts}>(&{writer.pointers[r.sums]}[i + p]);")
+    writer.end()
+    writer.end()
 
 
 def fragments(

@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from graphc.backends.cuda.device import WARP
 from graphc.errors import CompilerBug
 from graphc.expr import Bounded, Buffer, Load, walk
-from graphc.loops.ir import Alloc, Loop, Pipeline, Put, Statement, bodies, expressions, statements
+from graphc.loops.fragments import ROWS
+from graphc.loops.ir import (
+    Alloc,
+    Loop,
+    Multiply,
+    Pipeline,
+    Put,
+    Statement,
+    bodies,
+    expressions,
+    statements,
+)
 
 REGISTERS = 65_536
 """Of 32 bits, of one multiprocessor."""
@@ -29,7 +40,14 @@ def together(body: tuple[Statement, ...], threads: int) -> int:
     kept = sum(b.type.bytes // b.shape[0] for b in rows if b.scope == "register") // 4
     if any(isinstance(s, Pipeline) and s.apart for s in statements(body)):
         return 1  # one part of a block computes while another waits
+    kept += max((_fragments(s) for s in statements(body) if isinstance(s, Multiply)), default=0)
     return 2 if kept and 2 * threads * (kept + BESIDE) <= REGISTERS else 1
+
+
+def _fragments(product: Multiply) -> int:
+    """Registers of a thread for the factors of one step of a warp's product, and of the next."""
+    rows, columns, _ = product.shape
+    return 2 * (rows + columns) * 4 // ROWS
 
 
 def touched(

@@ -324,3 +324,21 @@ DEVICE u64 gc_factor(T* tile, u32 line, u32 place) {
   u64 slabs = Turned ? Lines * 128 / 16 : 1;
   return (u64)1 << 62 | (u64)(8 * 128 / 16) << 32 | slabs << 16 | (address & 0x3ffff) >> 4;
 }
+
+// Four values of each of four neighbouring threads, `Step` apart: the n-th of thread t and the t-th
+// of thread n change places. First those whose numbers differ in their higher bit.
+template <int Step>
+DEVICE void gc_turn4(float* x) {
+#pragma unroll
+  for (i32 bit = 2; bit > 0; bit /= 2) {
+    bool high = gc_lane() & bit;
+#pragma unroll
+    for (i32 n = 0; n < 2; ++n) {
+      float& first = x[n * (3 - bit) * Step];
+      float& second = x[(n * (3 - bit) + bit) * Step];
+      float got = gc_shuffle_xor(high ? first : second, bit);
+      if (high) first = got;
+      else second = got;
+    }
+  }
+}

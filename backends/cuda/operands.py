@@ -13,19 +13,21 @@ memory").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from graphc.backends.cuda.matrices import Depth, Places, count, reach
 from graphc.backends.cuda.packs import WIDEST, packs
-from graphc.backends.cuda.points import unravelled
+from graphc.backends.cuda.points import guarded, unravelled
 from graphc.expr import Buffer, Expr, Iter, Lit, Load, apply, substitute
 from graphc.index import linear
 from graphc.loops.ir import Define, Local, Loop, Put
 from graphc.loops.nest import Nest
-from graphc.types import TensorType
+from graphc.types import INT64, TensorType
 
+ZERO = Lit(0, INT64)
 SECTOR = 32
 """Bytes that memory gives at least."""
 
@@ -100,28 +102,28 @@ class Operand:
         """Part ``tile`` of the outer indices at a ``step`` of the depth into registers. Beyond the
         last row the rows begin again: nobody uses these sums; beyond the depth there are zeros.
         """
-        turn, lane = Iter(self.rounds), Iter(self.lanes)
-        nest.open(turn, "unroll")
-        unit = linear([(turn, self.threads), (thread, 1)])
-        outer, inner = self.position(unit)
-        along = 1 if self.is_turned else self.lanes
-        number = linear([(tile, self.size // along), (outer, 1)])
-        if count(self.outer) % self.size:
-            number = number % (count(self.outer) // along)
-        deep = self.lanes if self.is_turned else 1
-        places = {
-            **given,
-            **unravelled(number, self.outer, along, lane),
-            **self.depth.places(step, inner, deep, lane),
-        }
-        value = substitute(self.factor, lambda e: places.get(e) if isinstance(e, Iter) else None)
-        spot = (thread, turn, lane if self.lanes > 1 else Lit(0, lane.dtype))
-        conditions = [
-            apply("less", unit, self.units) if self.units % self.threads else None,
-            self.depth.inside(step, inner, deep, steps),
-        ]
-        self._choose(nest, [c for c in conditions if c is not None], lane, spot, value)
-        nest.close()
+        lane = Iter(self.lanes)
+        along, deep = (1, self.lanes) if self.is_turned else (self.lanes, 1)
+        with unrolled(nest, self.rounds) as turn:
+            unit = linear([(turn, self.threads), (thread, 1)])
+            outer, inner = self.position(unit)
+            number = linear([(tile, self.size // along), (outer, 1)])
+            if count(self.outer) % self.size:
+                number = number % (count(self.outer) // along)
+            places = {
+                **given,
+                **unravelled(number, self.outer, along, lane),
+                **self.depth.places(step, inner, deep, lane),
+            }
+            value = substitute(
+                self.factor, lambda e: places.get(e) if isinstance(e, Iter) else None
+            )
+            spot = (thread, turn, lane if self.lanes > 1 else ZERO)
+            conditions = [
+                apply("less", unit, self.units) if self.units % self.threads else None,
+                self.depth.inside(step, inner, deep, steps),
+            ]
+            self._choose(nest, [c for c in conditions if c is not None], lane, spot, value)
 
     def _choose(
         self,
@@ -148,25 +150,18 @@ class Operand:
 
     def write(self, nest: Nest, thread: Iter, room: Buffer, slot: Expr) -> None:
         """The registers into shared memory."""
-        turn, lane = Iter(self.rounds), Iter(self.lanes)
-        nest.open(turn, "unroll")
-        unit = linear([(turn, self.threads), (thread, 1)])
-        outer, inner = self.position(unit)
-        across = lane if self.lanes > 1 else Lit(0, lane.dtype)
-        if self.is_turned:
-            inner = linear([(inner, self.lanes), (across, 1)])
-        else:
-            outer = linear([(outer, self.lanes), (across, 1)])
-        value = Load(self.registers, (thread, turn, across))
-
-        def put() -> None:
-            self._lanes(nest, lane, Put(room, (slot, inner, outer), value))
-
-        if self.units % self.threads:
-            nest.branch(apply("less", unit, self.units), put, lambda: None)
-        else:
-            put()
-        nest.close()
+        lane = Iter(self.lanes)
+        across = lane if self.lanes > 1 else ZERO
+        with unrolled(nest, self.rounds) as turn:
+            unit = linear([(turn, self.threads), (thread, 1)])
+            outer, inner = self.position(unit)
+            if self.is_turned:
+                inner = linear([(inner, self.lanes), (across, 1)])
+            else:
+                outer = linear([(outer, self.lanes), (across, 1)])
+            put = Put(room, (slot, inner, outer), Load(self.registers, (thread, turn, across)))
+            ragged = self.units % self.threads != 0
+            guarded(nest, unit, self.units, ragged, lambda: self._lanes(nest, lane, put))
 
     def _lanes(self, nest: Nest, lane: Iter, put: Put) -> None:
         if self.lanes > 1:
@@ -190,6 +185,18 @@ class Operand:
         outer = (unit // deep) % self.size
         inner = linear([(unit % deep, 1), (unit // (deep * self.size), deep)])
         return outer, inner
+
+
+@contextmanager
+def unrolled(nest: Nest, extent: int) -> Iterator[Expr]:
+    """A loop that is written out, if there is more than one turn; goes out as its index."""
+    if extent == 1:
+        yield ZERO
+        return
+    index = Iter(extent)
+    nest.open(index, "unroll")
+    yield index
+    nest.close()
 
 
 def _is_contiguous(factor: Expr, along: Iter, lanes: int) -> bool:

@@ -100,7 +100,8 @@ def lanes_of(kernel: Kernel, order: Sequence[Iter]) -> int:
     plain = len(kernel.stages) == 1 and not kernel.stages[0].iters
     if not plain or any(isinstance(e, Reduce) for e in parts):
         return 1
-    sizes = [x.buffer.type.dtype.bytes for x, _ in offsets(kernel)]
+    near = (x for x, offset in offsets(kernel) if stride(offset, order[-1]) == 1)
+    sizes = [x.buffer.type.dtype.bytes for x in near]
     lanes = WIDEST // max(sizes, default=WIDEST)
     if len(order) == 1 and order[0].extent > lanes:
         return lanes
@@ -135,13 +136,15 @@ def spread(kernel: Kernel, how: Spread) -> tuple[Statement, ...]:
 
 def _neighbours(builder: Nest, kernel: Kernel, how: Spread, number: Expr, lane: Iter) -> None:
     """All points of one access."""
-    places = unravelled(number, how.order, how.lanes, lane)
-    if how.lanes > 1:
-        builder.open(lane, "vector", how.lanes)
-    for stage in placed(kernel, places).stages:
-        builder.stage(stage)
-    if how.lanes > 1:
-        builder.close()
+    stages = placed(kernel, unravelled(number, how.order, how.lanes, lane)).stages
+    if how.lanes == 1:
+        for stage in stages:
+            builder.stage(stage)
+        return
+    builder.floor = builder.depth_now  # what neighbours share is loaded once
+    builder.open(lane, "vector", how.lanes)
+    builder.store(stages[0].stores)
+    builder.close()
 
 
 def _tail(builder: Nest, kernel: Kernel, how: Spread, number: Expr) -> None:

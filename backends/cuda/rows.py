@@ -10,8 +10,9 @@ that do not fit there are read from memory twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from graphc.backends.cuda.choice import SHORT
 from graphc.backends.cuda.device import WARP, Limits
@@ -23,8 +24,8 @@ from graphc.expr import Buffer, Expr, Iter, Lit, Load, Substitution, depends_on
 from graphc.index import linear
 from graphc.kernels.flat import map_kernel
 from graphc.kernels.kernel import Kernel, Stage, Store
-from graphc.loops.ir import Alloc, Barrier, Statement
-from graphc.loops.nest import Nest
+from graphc.loops.ir import Alloc, Barrier, Put, Statement
+from graphc.loops.nest import Nest, identity
 from graphc.types import INT64, DType, TensorType
 
 WARPS = 8
@@ -43,12 +44,13 @@ threads as there can be, which have 64 registers each.
 @dataclass(frozen=True)
 class Team:
     """Who computes a row: ``threads`` threads, ``lanes`` neighbours each; ``rows`` teams are one
-    block.
+    block, and have so many ``turns``.
     """
 
     threads: int
     rows: int
     lanes: int
+    turns: int = 1
 
     @property
     def kind(self) -> str:
@@ -71,8 +73,9 @@ class Team:
 
     def __str__(self) -> str:
         who = {"": "a thread", "lane": "a warp"}.get(self.kind, "a block")
+        rows = f"{self.turns} rows and their sums" if self.turns > 1 else "a row"
         return (
-            f"{who} for a row, {self.lanes} neighbours at once, {self.threads * self.rows} threads"
+            f"{who} for {rows}, {self.lanes} neighbours at once, {self.threads * self.rows} threads"
         )
 
 
@@ -94,10 +97,42 @@ def team_of(kernel: Kernel, limits: Limits) -> Team:
         while warps > 1 and kernel.points < warps * limits.multiprocessors:
             warps //= 2
         return Team(WARP, warps, lanes)
+    return _block(length * arrays, lanes)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A sum of rows that teams carry along: its function, and a row of ``parts`` for each team."""
+
+    function: str
+    parts: Buffer
+
+
+def carrying(kernel: Kernel, sums: int, limits: Limits) -> Team | None:
+    """The team that carries so many sums of rows in registers; None where they do not fit, or where
+    rows are so short that threads would idle. More blocks than are busy at a time would only leave
+    more parts.
+    """
+    length, kept = length_of(kernel), len(row_arrays(kernel)) + sums
+    last = max((s.iters for s in kernel.stages if s.iters), key=size)[-1]
+    team = _block(length * kept, lanes_along(kernel, last))
+    blocks = limits.multiprocessors * (LARGEST_BLOCK // team.threads)
+    turns = -(-kernel.points // blocks)
+    fits = team.share(length) * kept <= team.registers
+    return replace(team, turns=turns) if fits and length >= FEW and turns > 1 else None
+
+
+def _block(numbers: int, lanes: int) -> Team:
+    """A block for a row for which so many numbers are kept."""
     threads = SMALLEST_BLOCK
-    while threads < LARGEST_BLOCK and length * arrays > 16 * threads:
+    while threads < LARGEST_BLOCK and numbers > 16 * threads:
         threads *= 2
     return Team(threads, 1, lanes)
+
+
+def with_sums(kernel: Kernel, team: Team, sums: Mapping[Buffer, Carried]) -> tuple[Statement, ...]:
+    """The phase of a kernel whose stores into the buffers of ``sums`` are to be added up."""
+    return _Rows(kernel, team, sums).statements()
 
 
 def rows(kernel: Kernel, limits: Limits) -> tuple[Statement, ...]:
@@ -114,13 +149,18 @@ class _Rows:
     each stage of a shape.
     """
 
-    def __init__(self, kernel: Kernel, team: Team) -> None:
-        self.team, self.points = team, kernel.points
+    def __init__(
+        self, kernel: Kernel, team: Team, sums: Mapping[Buffer, Carried] | None = None
+    ) -> None:
+        self.team, self.points, self.sums = team, kernel.points, sums or {}
         self.thread = Iter(team.threads)
         self.member: Expr = self.thread if team.kind else Lit(0, INT64)
-        self.block, self.other = Iter(-(-kernel.points // team.rows)), Iter(team.rows)
+        self.block = Iter(-(-kernel.points // (team.rows * team.turns)))
+        self.other, self.turn = Iter(team.rows), Iter(team.turns)
         self.row: Expr = self.block
-        if team.shares:
+        if team.turns > 1:
+            self.row = linear([(self.turn, self.block.extent), (self.block, 1)])
+        elif team.shares:
             self.row = linear([(self.block, team.rows), (self.other, 1)])
         self.builder = Nest()
         shapes = {tuple(i.extent for i in s.iters): s.iters for s in kernel.stages if s.iters}
@@ -157,10 +197,12 @@ class _Rows:
 
     # Registers ------------------------------------------------------------------------------------
     def _in_registers(self, kernel: Kernel) -> Kernel:
-        """Rows, and loads that several stages share, as registers."""
+        """Rows, sums, and loads that several stages share, as registers."""
         self.homes: dict[Buffer, Buffer] = {}
+        self.totals: dict[Buffer, tuple[Buffer, Space]] = {}
         stages = [self._kept_rows(stage) for stage in kernel.stages]
-        room = self.team.registers - sum(b.shape[1] for b in self.homes.values())
+        taken = [*self.homes.values(), *(total for total, _ in self.totals.values())]
+        room = self.team.registers - sum(b.shape[1] for b in taken)
         for load, found in self._shared_loads(kernel).items():
             shared = self.space_of(kernel.stages[found[0]])
             if shared is None or shared.share > room:
@@ -184,6 +226,8 @@ class _Rows:
             row = store.buffer
             if row.scope == "row" and row.shape and row not in self.homes:
                 self.homes[row] = self._home(row.type.dtype, shared)
+            elif row in self.sums:
+                self.totals[row] = (self._home(row.type.dtype, shared), shared)
 
         def kept(e: Expr) -> Expr | None:
             if not isinstance(e, Load) or e.buffer not in self.homes:
@@ -191,16 +235,17 @@ class _Rows:
             return Load(self.homes[e.buffer], place)
 
         change = Substitution(kept)
-        stores = (
-            replace(
-                s,
-                buffer=self.homes.get(s.buffer, s.buffer),
-                index=place if s.buffer in self.homes else s.index,
-                value=change(s.value),
-            )
-            for s in stage.stores
-        )
+        stores = (self._kept(replace(s, value=change(s.value)), place) for s in stage.stores)
         return replace(stage, stores=tuple(stores))
+
+    def _kept(self, store: Store, place: tuple[Expr, ...]) -> Store:
+        """A store into a row or a sum as one into registers."""
+        if store.buffer in self.homes:
+            return replace(store, buffer=self.homes[store.buffer], index=place)
+        if store.buffer in self.totals:
+            total, function = self.totals[store.buffer][0], self.sums[store.buffer].function
+            return Store(total, place, store.value, function)
+        return store
 
     def _shared_loads(self, kernel: Kernel) -> Mapping[Load, list[int]]:
         """Loads along a row that several stages make, and which stages; the most frequent first."""
@@ -220,12 +265,39 @@ class _Rows:
 
     # Loops ----------------------------------------------------------------------------------------
     def statements(self) -> tuple[Statement, ...]:
-        builder = self.builder
+        builder, team = self.builder, self.team
         builder.open(self.block, "block")
-        if self.team.shares:
-            builder.open(self.other, self.team.shares)
-        guarded(builder, self.row, self.points, self.points % self.team.rows != 0, self._row)
+        for total, _ in self.totals.values():
+            builder.append(Alloc(total))
+        self._each_total(self._begin)
+        loops = [(self.turn, "serial")] if team.turns > 1 else []
+        loops += [(self.other, team.shares)] if team.shares else []
+        for iterator, kind in loops:
+            builder.open(iterator, kind)
+        ragged = self.points % (team.rows * team.turns) != 0
+        guarded(builder, self.row, self.points, ragged, self._row)
+        builder.close(len(loops))
+        self._each_total(self._leave)
         return builder.close_all()
+
+    def _each_total(self, write: Callable[[Buffer], None]) -> None:
+        """What ``write`` appends for every number of every sum."""
+        for room, (_, shared) in self.totals.items():
+            self.builder.open(self.thread, self.team.kind)
+            shared.each(self.builder, partial(write, room))
+            self.builder.close()
+
+    def _begin(self, room: Buffer) -> None:
+        total, shared = self.totals[room]
+        start = identity(self.sums[room].function, total.type.dtype)
+        self.builder.append(Put(total, (self.thread, shared.own), start))
+
+    def _leave(self, room: Buffer) -> None:
+        total, shared = self.totals[room]
+        parts, lanes = self.sums[room].parts, shared.lane.extent
+        point = linear([(shared.number, lanes), (shared.lane, 1)]) if lanes > 1 else shared.number
+        place = (linear([(self.block, parts.shape[1]), (point, 1)]),)
+        self.builder.append(Put(parts, place, Load(total, (self.thread, shared.own))))
 
     def _row(self) -> None:
         for home in dict.fromkeys(self.homes.values()):

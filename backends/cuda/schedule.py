@@ -6,25 +6,29 @@ choice is made from the kernel's access pattern alone and can be printed before 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphc.backends.cuda.across import is_scatter, separated
+from graphc.backends.cuda.across import Sum, beside_rows, is_scatter, separated
 from graphc.backends.cuda.choice import choice
 from graphc.backends.cuda.columns import columns, strip_of
 from graphc.backends.cuda.cut import cut
 from graphc.backends.cuda.device import Limits
 from graphc.backends.cuda.points import points, spread_of
-from graphc.backends.cuda.rows import rows, team_of
+from graphc.backends.cuda.rows import Carried, carrying, rows, team_of, with_sums
 from graphc.backends.cuda.scattered import scattered
-from graphc.backends.cuda.segments import folded, in_order, scatter_of
-from graphc.backends.cuda.stages import staged
+from graphc.backends.cuda.segments import Scatter, folded, scatter_of, written_down
+from graphc.backends.cuda.sort import counted, merged, numbers
+from graphc.backends.cuda.stages import size, staged
 from graphc.backends.cuda.tensor_cores import choose, product
 from graphc.backends.cuda.tensor_loops import matrix_product
-from graphc.backends.cuda.tile_loops import multiplied
+from graphc.backends.cuda.tile_loops import multiplied, tiled
 from graphc.backends.cuda.transpose import tiles_of, transposed
+from graphc.expr import Buffer
 from graphc.kernels.flat import collapse, flatten, rebased
 from graphc.kernels.kernel import Kernel
 from graphc.loops.ir import Statement
+from graphc.types import TensorType
 
 Phases = tuple[tuple[Statement, ...], ...]
 
@@ -51,19 +55,52 @@ def plan(kernel: Kernel, limits: Limits) -> Plan:
         return ()
     if not is_scatter(kernel):
         return _stages(kernel, limits)
-    sums = separated(kernel)
-    if sums:
-        return tuple(p for part in sums for p in _flat(part, limits))
+    beside = beside_rows(kernel)
+    found = _carried(*beside, limits) if beside is not None else ()
+    if found:
+        return found
+    kernels = separated(kernel)
+    if kernels:
+        return tuple(p for part in kernels for p in _flat(part, limits))
     scatter = scatter_of(kernel)
     if scatter is None:
         return _named("points that may meet in order", scattered(kernel))
-    order, keys, found = in_order(scatter)
-    before = tuple(p for part in found for p in _flat(part, limits))
-    return before + _named("runs of sorted places", folded(scatter, order, keys))
+    return _sorted(scatter, limits)
+
+
+def _sorted(scatter: Scatter, limits: Limits) -> Plan:
+    """The plan of a scatter whose places are sorted first."""
+    keys, chunks = (numbers(size(scatter.alone)) for _ in range(2))
+    kernels = (written_down(scatter, keys.keys), *counted(keys.keys, chunks))
+    before = tuple(p for part in kernels for p in _flat(part, limits))
+    order, merges = merged(chunks)
+    after = _named("sorted chunks, merged in pairs", merges)
+    return before + after + _named("runs of sorted places", folded(scatter, order))
 
 
 def _named(how: object, phases: Phases) -> Plan:
     return tuple(Planned(str(how), phase) for phase in phases)
+
+
+def _carried(kernel: Kernel, sums: Sequence[Sum], limits: Limits) -> Plan:
+    """The plan of a kernel over rows whose teams carry sums of rows along; none if they cannot."""
+    stages = collapse(staged(collapse(flatten(kernel))))
+    if choice(stages) != "rows":
+        return ()
+    team = carrying(stages, len(sums), limits)
+    if team is None:
+        return ()
+    blocks = -(-kernel.points // team.turns)
+    carried = {
+        s.value.buffer: Carried(
+            s.store.combine,
+            Buffer(TensorType(s.value.dtype, (blocks, size(s.inner))), "scratch"),
+        )
+        for s in sums
+    }
+    first = _named(team, (with_sums(stages, team, carried),))
+    after = (s.of_parts(carried[s.value.buffer].parts) for s in sums)
+    return first + tuple(p for part in after for p in _flat(part, limits))
 
 
 def _flat(kernel: Kernel, limits: Limits) -> Plan:
@@ -77,9 +114,9 @@ def _stages(kernel: Kernel, limits: Limits) -> Plan:
     if matrices is not None:
         chosen = choose(matrices, limits)
         return _named("tensor cores", matrix_product(matrices, chosen, limits))
-    tiles = multiplied(kernel, limits)
-    if tiles:
-        return _named("tiles of sums in registers", tiles)
+    found = multiplied(kernel, limits)
+    if found is not None:
+        return _named(found[1], tiled(*found))
     cuts = cut(collapse(staged(kernel)), limits)
     if len(cuts) == 1:
         return _alone(kernel, limits)

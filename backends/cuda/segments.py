@@ -1,10 +1,10 @@
 """Scatters as sums over sorted places: in parallel, and the same bits each time.
 
 Comes in: a kernel that folds values into places which data decides, such as the gradient of an
-embedding. Goes out: phases. The places are written down, and each is told its rank among them; so
-those that meet are neighbours, in the order of their points. Every thread then folds a few
-neighbours: runs that begin and end with it are done, the parts of others are left for the next
-phase, which treats them alike, until one thread folds what is left.
+embedding. Goes out: phases. The places are written down and sorted (`sort`); so those that meet are
+neighbours, in the order of their points. Every thread then folds a few neighbours: runs that begin
+and end with it are done, the parts of others are left for the next phase, which treats them alike,
+until one thread folds what is left.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from graphc.backends.cuda.across import adds, parts
 from graphc.backends.cuda.device import WARP
+from graphc.backends.cuda.expressions import SMALL
 from graphc.backends.cuda.points import THREADS, guarded, unravelled
-from graphc.backends.cuda.stages import ONLY, number, point_of, size
+from graphc.backends.cuda.sort import Numbers
+from graphc.backends.cuda.stages import point_of, size
 from graphc.expr import (
     Bounded,
     Buffer,
@@ -37,10 +39,8 @@ from graphc.loops.nest import Nest, identity
 from graphc.types import BOOL, INT32, INT64, TensorType
 
 Phases = tuple[tuple[Statement, ...], ...]
-FEWEST, MOST = 33, 1 << 18
-"""Points that meet: fewer are quick to take one after another, more are slow to sort by counting
-the smaller ones.
-"""
+FEWEST = 33
+"""Points that meet: fewer are quick to take one after another."""
 RUN = 16
 """Neighbours that a thread folds."""
 LAST = 64
@@ -80,7 +80,7 @@ def scatter_of(kernel: Kernel) -> Scatter | None:
     if any(_is_mixed(place, shared) for place in store.index):
         shared = ()  # each column has places of its own
     alone = tuple(i for i in kernel.iters if i not in shared)
-    if not FEWEST <= size(alone) <= MOST:
+    if size(alone) < FEWEST or max(size(alone), math.prod(store.buffer.shape)) >= SMALL:
         return None
     zero = Substitution(lambda e: Lit(0, INT64) if e in shared else None)
     where = flat_index(store.buffer, store.index)
@@ -96,36 +96,23 @@ def _is_mixed(place: Expr, shared: tuple[Iter, ...]) -> bool:
     )
 
 
-def in_order(scatter: Scatter) -> tuple[Buffer, Buffer, tuple[Kernel, ...]]:
-    """The points in the order of their keys, these keys, and the kernels that find both."""
-    count, (point, other) = size(scatter.alone), (Iter(size(scatter.alone)) for _ in range(2))
-    keys, order, ranked = (Buffer(TensorType(INT32, (count,)), "scratch") for _ in range(3))
+def written_down(scatter: Scatter, keys: Buffer) -> Kernel:
+    """The kernel that writes down the place of every point."""
     write = Store(keys, (point_of(scatter.alone),), cast(scatter.key, INT32))
-    mine, theirs = Load(keys, (point,)), Load(keys, (other,))
-    before = apply(
-        "logical_or",
-        apply("less", theirs, mine),
-        apply("logical_and", apply("equal", theirs, mine), apply("less", other, point)),
-    )
-    total = number(INT32)
-    rank = (Bounded(cast(Load(total, ONLY), INT64), count),)
-    count_smaller = Stage((other,), (Store(total, ONLY, cast(before, INT32), "add"),))
-    leave = Stage((), (Store(order, rank, cast(point, INT32)), Store(ranked, rank, mine)))
-    first = Kernel(scatter.alone, (Stage((), (write,)),))
-    return order, ranked, (first, Kernel((point,), (count_smaller, leave)))
+    return Kernel(scatter.alone, (Stage((), (write,)),))
 
 
-def folded(scatter: Scatter, order: Buffer, keys: Buffer) -> Phases:
+def folded(scatter: Scatter, order: Numbers) -> Phases:
     """The phases that fold the values of sorted points."""
     alone = scatter.alone
 
     def value(item: Expr) -> Expr:
-        point = Bounded(cast(Load(order, (item,)), INT64), size(alone))
+        point = Bounded(cast(Load(order.places, (item,)), INT64), size(alone))
         at = unravelled(point, alone, 1, Iter(1))
         change = Substitution(lambda e: at.get(e) if isinstance(e, Iter) else None)
         return change(scatter.store.value)
 
-    items: Items | None = Items(size(alone), keys, value)
+    items: Items | None = Items(size(alone), order.keys, value)
     phases: Phases = ()
     while items is not None:
         level = _Level(scatter, items)

@@ -25,7 +25,7 @@ from graphc.kernels.kernel import Kernel
 from graphc.loops.ir import Boxed
 from graphc.types import FLOAT32, DType
 
-AMPERE = 80
+AMPERE, HOPPER = 80, "sm_90a"
 BARRIERS = 1024
 """Bytes of shared memory beside the tiles, at most."""
 LEAST = 8
@@ -53,6 +53,11 @@ class Tile:
         return math.prod(self.teams) * self.warps * WARP
 
     @property
+    def held(self) -> int:
+        """Sums of a thread."""
+        return self.rows * self.columns // self.threads
+
+    @property
     def shared_bytes(self) -> int:
         """Of a block."""
         return (self.rows + self.columns) * self.depth * self.stages
@@ -70,9 +75,9 @@ TILES = (
     Tile(32, 32, 64, (1, 1), 4),
     Tile(128, 256, 128, (2, 1), 4, 4),
     Tile(256, 128, 128, (2, 1), 4, 4),
-    Tile(128, 128, 128, (2, 1), 4, 4),
-    Tile(64, 256, 128, (1, 2), 4, 4),
-    Tile(64, 128, 128, (1, 2), 4, 4),
+    Tile(128, 128, 128, (2, 1), 6, 4),
+    Tile(64, 256, 128, (1, 2), 5, 4),
+    Tile(64, 128, 128, (1, 2), 8, 4),
 )
 
 
@@ -103,6 +108,11 @@ class Product:
     def shape(self) -> tuple[int, int, int, int]:
         """Matrices, rows, columns, products of a sum."""
         return self.matrices.sizes
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether no factor goes through registers on its way."""
+        return self.first.load is not None and self.second.load is not None
 
     @property
     def arrays(self) -> tuple[Boxed, Boxed] | None:
@@ -178,11 +188,21 @@ def _nearest_last(indices: Sequence[Iter], factors: Sequence[Expr]) -> tuple[Ite
     return (*(i for i in indices if i is not last), last)
 
 
+HELD = 64
+"""Sums of a thread, at most, where it has factors in registers too."""
+PARTS = (1, 2, 4, 8, 16)
+"""Into which sums may be divided, if each is at least four stages long."""
+
+
 # Choosing -----------------------------------------------------------------------------------------
 RATE = {(1, 16): 1024, (1, 32): 512, (4, 16): 2048}
 """Products of a multiprocessor in a cycle, by warps that multiply together and bits of factors."""
-COPIED = 64
-"""Bytes that reach a multiprocessor in a cycle."""
+COPIED, SHARED = 64, 128
+"""Bytes that reach a multiprocessor in a cycle, and that its shared memory moves."""
+MEMORY = 16
+"""Bytes that go to or come from memory in a cycle, for each multiprocessor."""
+LAUNCH = 4000
+"""Cycles from one phase to the next."""
 START = 1500
 """Cycles until the first product, and from the last one to the end of a block."""
 
@@ -194,12 +214,13 @@ def choose(p: Product, limits: Limits) -> Tile:
 
 def candidates(p: Product, limits: Limits) -> Iterator[Tile]:
     """The tiles that fit, with the sums in one part or in several."""
-    boxed = limits.suffix == "a" and p.dtype.is_narrow and p.arrays is not None
+    boxed = limits.target == HOPPER and p.dtype.is_narrow and p.arrays is not None
     for tile in TILES:
-        if tile.shared_bytes + BARRIERS > limits.shared_bytes or (tile.warps > 1 and not boxed):
+        fits = tile.shared_bytes + BARRIERS <= limits.shared_bytes and (boxed or tile.warps == 1)
+        if not fits or (tile.held > HELD and not p.asynchronous):
             continue
         steps = -(-p.shape[3] * p.dtype.bytes // tile.depth)
-        for parts in (1, 2, 4, 8, 16):
+        for parts in PARTS:
             if parts == 1 or steps >= 4 * parts:
                 yield replace(tile, parts=parts)
 
@@ -209,13 +230,25 @@ def cycles(p: Product, tile: Tile, limits: Limits) -> float:
     batches, rows, columns, depth = p.shape
     blocks = batches * -(-rows // tile.rows) * -(-columns // tile.columns) * tile.parts
     steps = -(-depth * p.dtype.bytes // (tile.depth * tile.parts))
-    step = max(
-        tile.rows * tile.columns * tile.depth / p.dtype.bytes / RATE[tile.warps, p.dtype.bits],
-        (tile.rows + tile.columns) * tile.depth / COPIED,
-    )
     together = max(1, min(limits.shared_bytes // tile.shared_bytes, 512 // tile.threads))
     rounds = -(-blocks // (limits.multiprocessors * together))
     busy = min(together, -(-blocks // limits.multiprocessors))
-    each = steps * step * busy + START
-    sums = 0 if tile.parts == 1 else batches * rows * columns * (tile.parts + 1) * 4 / COPIED
-    return rounds * each + (sums / limits.multiprocessors + START if sums else 0)
+    each = steps * step_cycles(p, tile) * busy + START
+    if tile.parts == 1:
+        return rounds * each
+    sums = 2 * tile.parts * batches * rows * columns * FLOAT32.bytes  # written and read
+    return rounds * each + sums / (limits.multiprocessors * MEMORY) + LAUNCH
+
+
+def step_cycles(p: Product, tile: Tile) -> float:
+    """How long a block takes for one stage: its products, its copies, or what goes through shared
+    memory, where each team reads its rows and columns.
+    """
+    down, across = tile.teams
+    copied = (tile.rows + tile.columns) * tile.depth
+    read = (tile.rows * across + tile.columns * down) * tile.depth
+    return max(
+        tile.rows * tile.columns * tile.depth / p.dtype.bytes / RATE[tile.warps, p.dtype.bits],
+        copied / COPIED,
+        (copied + read) / SHARED,
+    )

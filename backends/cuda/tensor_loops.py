@@ -18,15 +18,17 @@ from functools import cached_property
 
 from graphc.backends.cuda.device import WARP, Limits
 from graphc.backends.cuda.factors import TRUE, Factor, Part, unravelled_shape, within
+from graphc.backends.cuda.launch import is_outside
 from graphc.backends.cuda.matrices import count
+from graphc.backends.cuda.packs import WIDEST
 from graphc.backends.cuda.points import guarded, points, unravelled
 from graphc.backends.cuda.tensor_cores import Product, Tile
 from graphc.expr import Buffer, Expr, Iter, Lit, Load, Reduce, substitute
-from graphc.index import linear
-from graphc.kernels.flat import map_kernel
+from graphc.index import linear, stride
+from graphc.kernels.flat import map_kernel, offsets
 from graphc.kernels.kernel import Kernel, Stage, Store
-from graphc.loops.fragments import COLUMNS, ROWS, column, row
-from graphc.loops.ir import Alloc, Loop, Matrix, Multiply, Pipeline, Put, Statement
+from graphc.loops.fragments import COLUMNS, ROWS, column, regrouped, row
+from graphc.loops.ir import Alloc, Loop, Matrix, Multiply, Pipeline, Put, Regroup, Statement
 from graphc.loops.nest import Nest
 from graphc.types import FLOAT32, INT64, TensorType
 
@@ -63,10 +65,11 @@ def _phase(
     tiles = tiles_of(p, tile)
     blocks = min(tiles, limits.multiprocessors) if tile.warps > 1 else tiles
     block, turn = Iter(blocks), Iter(-(-tiles // blocks))
-    number = turn * blocks + block
+    number = turn * blocks + block if turn.extent > 1 else block
     builder = Nest()
     builder.open(block, "block")
-    builder.open(turn, "serial")
+    if turn.extent > 1:
+        builder.open(turn, "serial")
 
     def work() -> None:
         _work(builder, p, tile, kernel, number, part)
@@ -171,11 +174,11 @@ class Work:
         return Pipeline(step, tile.stages, tiles, fill, use, apart)
 
     def finish(self, builder: Nest, kernel: Kernel, known: Mapping[Iter, Expr]) -> None:
-        """What the kernel makes of the sums, and its stores: by pairs of neighbours, as they lie in
-        registers.
+        """What the kernel makes of the sums, and its stores, as many neighbours at once as one
+        access can move.
         """
         _, rows, columns, _ = self.p.shape
-        held = Held(self.tile.threads, self.sums.shape)
+        held = Held(self.tile.threads, self.sums.shape, lanes_of(kernel, self.p.matrices.columns))
         at_row, at_column = self.position(held)
         places = {
             **self.places,
@@ -190,10 +193,11 @@ class Work:
             return places.get(e) if isinstance(e, Iter) else None
 
         (stage,) = map_kernel(kernel, placed).stages
-        if columns % 2 == 0:  # both of a pair, or none
-            at_column = substitute(at_column, lambda e: Lit(0, INT64) if e is held.pair else None)
-        inside = within([(at_row, rows), (at_column, columns)])
-        held.each(builder, inside, lambda: builder.stage(stage), together=columns % 2 == 0)
+        first = substitute(at_column, lambda e: Lit(0, INT64) if e is held.lane else None)
+        if held.wide:
+            builder.append(Regroup(self.sums))
+        inside = within([(at_row, rows), (first, columns)])  # all of the neighbours, or none
+        held.each(builder, inside, lambda: builder.stage(stage))
 
     def position(self, held: Held) -> tuple[Expr, Expr]:
         """Row and column of a sum."""
@@ -201,36 +205,59 @@ class Work:
         team_row, team_column = self.corner(held.thread // (WARP * warps))
         return (
             self.start[0] + team_row + row(held.thread, warps, held.down, held.half),
-            self.start[1] + team_column + column(held.thread, held.across, held.pair),
+            self.start[1] + team_column + held.column,
         )
 
 
-class Held:
-    """The loops over the sums that threads hold."""
+def lanes_of(kernel: Kernel, columns: Sequence[Iter]) -> int:
+    """Neighbours along the columns that one access moves: of the widest type that lies along
+    them."""
+    near = [(x, offset) for x, offset in offsets(kernel) if stride(offset, columns[-1]) == 1]
+    widest = max((x.buffer.type.dtype.bytes for x, _ in near if is_outside(x.buffer)), default=8)
+    lanes = math.gcd(count(columns), columns[-1].extent, WIDEST // widest)
+    return lanes if any(isinstance(x, Store) for x, _ in near) else math.gcd(lanes, 2)
 
-    def __init__(self, threads: int, shape: Sequence[int]) -> None:
-        self.thread, self.half, self.pair = Iter(threads), Iter(2), Iter(2)
-        self.down, self.across = Iter(shape[1]), Iter(shape[2])
+
+class Held:
+    """The loops over the sums that threads hold, ``lanes`` neighbours of a row at once: two lie
+    side by side, or eight, after they were regrouped (`wide`).
+    """
+
+    def __init__(self, threads: int, shape: Sequence[int], lanes: int) -> None:
+        self.lanes, self.wide = lanes, lanes > 2
+        near = 8 if self.wide else 2
+        self.thread, self.half, self.lane = Iter(threads), Iter(2), Iter(lanes)
+        self.down, self.across, self.part = (
+            Iter(shape[1]),
+            Iter(shape[2] * 2 // near),
+            Iter(near // lanes),
+        )
+        self.neighbour = self.part * lanes + (self.lane if lanes > 1 else 0)
 
     @property
     def index(self) -> tuple[Expr, ...]:
         """Where a sum lies."""
-        return (self.thread, self.down, self.across, self.half * 2 + self.pair)
+        number = self.across * 4 + self.neighbour // 2 if self.wide else self.across
+        return (self.thread, self.down, number, self.half * 2 + self.neighbour % 2)
 
-    def each(self, builder: Nest, inside: Expr, write: Callable[[], None], together: bool) -> None:
-        """What ``write`` appends for all sums that are ``inside``; for pairs ``together``."""
+    @property
+    def column(self) -> Expr:
+        """The column of a sum."""
+        of: Expr = (regrouped if self.wide else column)(self.thread, self.across, self.neighbour)
+        return of
+
+    def each(self, builder: Nest, inside: Expr, write: Callable[[], None]) -> None:
+        """What ``write`` appends for all sums that are ``inside``."""
         before = builder.depth_now
         builder.open(self.thread, "thread")
-        for iterator in (self.down, self.half, self.across):
+        for iterator in (self.down, self.half, self.across, self.part):
             builder.open(iterator, "unroll")
-        if not together:
-            builder.open(self.pair, "unroll")
 
         def neighbours() -> None:
-            if together:
-                builder.open(self.pair, "vector", 2)
+            if self.lanes > 1:
+                builder.open(self.lane, "vector", self.lanes)
             write()
-            if together:
+            if self.lanes > 1:
                 builder.close()
 
         if inside == TRUE:

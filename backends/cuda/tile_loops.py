@@ -14,13 +14,14 @@ halves and the order of a warp's threads as in NVIDIA's CUTLASS ("Efficient GEMM
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from graphc.backends.cuda.device import WARP, Limits
 from graphc.backends.cuda.matrices import Depth, Matrices, Places, count, matrices
-from graphc.backends.cuda.operands import Operand
+from graphc.backends.cuda.operands import ZERO, Operand, unrolled
 from graphc.backends.cuda.packs import WIDEST
 from graphc.backends.cuda.points import guarded, points, unravelled
 from graphc.backends.cuda.tiles import ACROSS, DOWN, Tile, choose
@@ -42,13 +43,7 @@ HIGH = 65535
 Phases = tuple[tuple[Statement, ...], ...]
 
 
-def multiplied(kernel: Kernel, limits: Limits) -> Phases | None:
-    """The phases of a flat kernel that is a contraction, if a tile suits it."""
-    found = chosen(kernel, limits)
-    return tiled(*found) if found is not None else None
-
-
-def chosen(kernel: Kernel, limits: Limits) -> tuple[Matrices, Tile] | None:
+def multiplied(kernel: Kernel, limits: Limits) -> tuple[Matrices, Tile] | None:
     """The matrices that a flat kernel multiplies, and the tile for them; None where none suits."""
     contraction = find(kernel)
     m = matrices(contraction) if contraction is not None else None
@@ -87,26 +82,25 @@ class _Block:
         return Iter(self.tile.threads)
 
     @cached_property
-    def grid(self) -> tuple[list[Iter], Expr, Expr, Expr]:
+    def grid(self) -> tuple[list[Iter], tuple[Expr, ...]]:
         """The block loops, outermost first; and which matrix and share of the depth, which part of
         the rows and of the columns a block has.
         """
         batch, rows, columns, _ = self.m.sizes
         down, over = -(-rows // self.tile.rows), -(-columns // self.tile.columns)
-        matrix = Iter(batch * self.tile.split)
-        if max(down, matrix.extent) <= HIGH:
-            y, x = Iter(down), Iter(over)
-            return [matrix, y, x], matrix, y, x
-        y, x = Iter(down), Iter(over)
-        flat = Iter(matrix.extent * down * over)
-        found = unravelled(flat, [matrix, y, x], 1, flat)
-        return [flat], found[matrix], found[y], found[x]
+        parts = [Iter(n) for n in (batch * self.tile.split, down, over)]
+        if max(i.extent for i in parts[:2]) > HIGH:
+            flat = Iter(math.prod(i.extent for i in parts))
+            found = unravelled(flat, parts, 1, flat)
+            return [flat], tuple(found[i] for i in parts)
+        loops = [i for i in parts if i.extent > 1] or parts[-1:]
+        return loops, tuple(i if i in loops else ZERO for i in parts)
 
     @property
     def matrix(self) -> Places:
         """The batch's indices, and the share of the depth."""
         batch = count(self.m.batch)
-        number = self.grid[1]
+        number = self.grid[1][0]
         found = dict(unravelled(number % batch, self.m.batch, 1, self.thread))
         if self.split is not None:
             found[self.split] = number // batch
@@ -196,14 +190,11 @@ class _Block:
 
     def begin(self, nest: Nest) -> None:
         """Sums are zero; the first step's numbers come."""
-        row, column = Iter(self.tile.height), Iter(self.tile.width)
-        nest.open(row, "unroll")
-        nest.open(column, "unroll")
-        nest.append(Put(self.sums, (self.thread, row, column), _zero(self.m)))
-        nest.close(2)
+        with unrolled(nest, self.tile.height) as row, unrolled(nest, self.tile.width) as column:
+            nest.append(Put(self.sums, (self.thread, row, column), _zero(self.m)))
         for side in (FIRST, SECOND):
-            self.read(nest, side, _number(0))
-            self.write(nest, side, _number(0))
+            self.read(nest, side, ZERO)
+            self.write(nest, side, ZERO)
 
     def step(self, nest: Nest, step: Iter) -> None:
         """One step's products. During each half of them the next step's numbers of one operand are
@@ -222,7 +213,7 @@ class _Block:
 
     def read(self, nest: Nest, side: int, step: Expr) -> None:
         """An operand's numbers of a step into registers."""
-        matrix, (_, _, *tiles) = self.matrix, self.grid
+        matrix, tiles = self.matrix, self.grid[1][1:]
         if self.split is not None:
             step = linear([(matrix[self.split], self.steps), (step, 1)])
         steps = self.steps * self.tile.split
@@ -236,89 +227,56 @@ class _Block:
         """So many products of each sum of a step. Columns first, then rows: in this order the
         assembler finds registers for all of it.
         """
-        inner, row, column = (Iter(n) for n in (count, self.tile.height, self.tile.width))
-        nest.open(inner, "unroll")
-        for side in (SECOND, FIRST):
-            self.take(nest, side, slot, inner + start)
-        nest.open(column, "unroll")
-        nest.open(row, "unroll")
-        first, second = (
-            Load(buffer, (self.thread, i))
-            for buffer, i in zip(self.factors, (row, column), strict=True)
-        )
-        product = Apply("multiply", (first, second), first.dtype)
-        nest.append(Put(self.sums, (self.thread, row, column), product, "add"))
-        nest.close(3)
+        with unrolled(nest, count) as inner:
+            for side in (SECOND, FIRST):
+                self.take(nest, side, slot, inner + start)
+            with unrolled(nest, self.tile.width) as column, unrolled(nest, self.tile.height) as row:
+                factors = zip(self.factors, (row, column), strict=True)
+                first, second = (Load(factor, (self.thread, i)) for factor, i in factors)
+                product = Apply("multiply", (first, second), first.dtype)
+                nest.append(Put(self.sums, (self.thread, row, column), product, "add"))
 
     def take(self, nest: Nest, side: int, slot: Expr, inner: Expr) -> None:
         """A thread's numbers of one inner step of a side into registers."""
         factor, spread = self.factors[side], (DOWN, ACROSS)[side]
-        group, lane = Iter(factor.shape[1] // self.lanes), Iter(self.lanes)
-        nest.open(group, "unroll")
-        nest.open(lane, "vector", self.lanes)
-        own = linear([(group, self.lanes), (lane, 1)])
-        here = linear([(self.corner[side], self.lanes), (group, spread * self.lanes), (lane, 1)])
-        nest.append(Put(factor, (self.thread, own), Load(self.rooms[side], (slot, inner, here))))
-        nest.close(2)
+        lane = Iter(self.lanes)
+        with unrolled(nest, factor.shape[1] // self.lanes) as group:
+            nest.open(lane, "vector", self.lanes)
+            own = linear([(group, self.lanes), (lane, 1)])
+            terms = [(self.corner[side], self.lanes), (group, spread * self.lanes), (lane, 1)]
+            value = Load(self.rooms[side], (slot, inner, linear(terms)))
+            nest.append(Put(factor, (self.thread, own), value))
+            nest.close()
 
     # Results --------------------------------------------------------------------------------------
     def finish(self, nest: Nest) -> None:
         """The kernel's stores for every sum, row by row."""
-        _, rows, _, _ = self.m.sizes
-        group, lane = Iter(self.tile.height // self.lanes), Iter(self.lanes)
-        nest.open(group, "unroll")
-        nest.open(lane, "unroll")
-        start = self.corner[0]
-        row = linear(
-            [
-                (self.grid[2], self.tile.rows),
-                (start, self.lanes),
-                (group, DOWN * self.lanes),
-                (lane, 1),
-            ]
-        )
-        places = {**self.matrix, **unravelled(row, self.m.rows, 1, lane)}
-        own = linear([(group, self.lanes), (lane, 1)])
-        ragged = rows % self.tile.rows != 0
-        guarded(nest, row, rows, ragged, lambda: self.finish_row(nest, own, places))
-        nest.close(2)
+        rows, lanes, tile = count(self.m.rows), self.lanes, self.tile
+        with unrolled(nest, tile.height // lanes) as group, unrolled(nest, lanes) as lane:
+            own = linear([(group, lanes), (lane, 1)])
+            inside = linear([(self.corner[FIRST], lanes), (group, DOWN * lanes), (lane, 1)])
+            row = linear([(self.grid[1][1], tile.rows), (inside, 1)])
+            places = {**self.matrix, **unravelled(row, self.m.rows, 1, self.thread)}
+            ragged = rows % tile.rows != 0
+            guarded(nest, row, rows, ragged, lambda: self.finish_row(nest, own, places))
 
     def finish_row(self, nest: Nest, own: Expr, places: Places) -> None:
         """A thread's sums of one row, as vectors where the results are."""
-        columns, lanes = self.m.columns, self.lanes
-        total = count(columns)
-        group, lane = Iter(self.tile.width // lanes), Iter(lanes)
-        whole = bool(columns) and columns[-1].extent % lanes == 0
-        wide = lanes if whole else 1
-        unit = linear(
-            [
-                (self.grid[3], self.tile.columns // lanes),
-                (self.corner[1], 1),
-                (group, ACROSS),
-            ]
-        )
-        number = unit if whole else linear([(unit, lanes), (lane, 1)])
-        nest.open(group, "unroll")
-        place = {**places, **unravelled(number, columns, wide, lane)}
-        value = Load(self.sums, (self.thread, own, linear([(group, lanes), (lane, 1)])))
-        ragged = total % self.tile.columns != 0
-
-        def stored() -> None:
-            self.store(nest, place, value)
-
-        if whole:
-
-            def vector() -> None:
-                nest.open(lane, "vector", lanes)
-                stored()
-                nest.close()
-
-            guarded(nest, number, total // wide, ragged, vector)
-        else:
-            nest.open(lane, "unroll")
-            guarded(nest, number, total, ragged, stored)
-            nest.close()
-        nest.close()
+        columns, lanes, tile = self.m.columns, self.lanes, self.tile
+        wide = lanes if columns and columns[-1].extent % lanes == 0 else 1
+        ragged, lane = count(columns) % tile.columns != 0, Iter(lanes)
+        with unrolled(nest, tile.width // lanes) as group:
+            inside = linear([(self.corner[SECOND], 1), (group, ACROSS)])
+            unit = linear([(self.grid[1][2], tile.columns // lanes), (inside, 1)])
+            number = unit if wide > 1 else linear([(unit, lanes), (lane, 1)])
+            place = {**places, **unravelled(number, columns, wide, lane)}
+            value = Load(self.sums, (self.thread, own, linear([(group, lanes), (lane, 1)])))
+            write = partial(self.store, nest, place, value)
+            check = partial(guarded, nest, number, count(columns) // wide, ragged)
+            if wide > 1:
+                check(partial(_looped, nest, lane, "vector", write))
+            else:
+                _looped(nest, lane, "unroll", partial(check, write))
 
     def store(self, nest: Nest, place: Places, value: Expr) -> None:
         """The stores at one point."""
@@ -333,8 +291,10 @@ class _Block:
         nest.stage(Stage((), tuple(stores)))
 
 
-def _number(value: int) -> Expr:
-    return linear([], value)
+def _looped(nest: Nest, iterator: Iter, kind: str, write: Callable[[], None]) -> None:
+    nest.open(iterator, kind, iterator.extent if kind == "vector" else 0)
+    write()
+    nest.close()
 
 
 def _zero(m: Matrices) -> Lit:

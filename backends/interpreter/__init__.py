@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from graphc import precision
+from graphc.dlpack import HOST, Place
 from graphc.errors import UserError
 from graphc.graph import Array, Graph, Node, call_results, describe, toposort
 from graphc.ops.library import Fill, Track, loop_in_python
+from graphc.results import Result, arrived
 from graphc.types import dtype
 
 TAKES = "graph"
@@ -38,6 +40,8 @@ class Interpreter:
     def attempt(self, *arrays: Array) -> None:
         """Leaves every call to `run`."""
 
+    attempt_later = attempt
+
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Evaluate; ``arrays`` follow ``graph.inputs``. Returns the outputs and applies the
         updates.
@@ -53,6 +57,10 @@ class Interpreter:
         for target, value in new:
             target.op.storage.array[...] = value
         return outputs
+
+    def later(self, arrays: Sequence[Array]) -> list[Result]:
+        """`run`: the results are there."""
+        return arrived(self.run(arrays))
 
     def loop(self, reads: Sequence[Track], writes: Sequence[Track]) -> None:
         """`run` for each step of tracks that stand for the inputs and the outputs."""
@@ -155,6 +163,11 @@ def _last_uses(order: Sequence[Node], roots: Sequence[Node]) -> list[list[Node]]
         kept.update(now)
         dead.append(now)
     return dead[::-1]
+
+
+def place() -> Place:
+    """The memory of the host."""
+    return HOST
 
 
 def build(graph: Graph) -> Interpreter:

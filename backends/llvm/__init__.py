@@ -15,6 +15,7 @@ from graphc.backends.llvm.image import image_of, leaves, read, write
 from graphc.backends.llvm.roofline import core_to_core, limits
 from graphc.backends.llvm.threads import thread_count
 from graphc.backends.llvm.tune import AUTOTUNE, tuned, waiting
+from graphc.dlpack import HOST, Place
 from graphc.graph import Graph
 from graphc.identity import graph_identity
 from graphc.kernels.calls import library
@@ -23,7 +24,12 @@ from graphc.stages import Stages
 
 TAKES = "program"
 PASSES = (AUTOTUNE,)
-__all__ = ["Executable", "about", "build", "core_to_core", "limits", "recall"]
+__all__ = ["Executable", "about", "build", "core_to_core", "limits", "place", "recall"]
+
+
+def place() -> Place:
+    """The memory of the host."""
+    return HOST
 
 
 def build(

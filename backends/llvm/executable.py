@@ -34,6 +34,7 @@ from graphc.graph import Array
 from graphc.kernels.calls import Library
 from graphc.kernels.kernel import Program
 from graphc.ops.library import Track
+from graphc.results import Result, arrived
 
 Choose = Callable[[list[Form]], list[Form]]
 
@@ -215,11 +216,18 @@ class Executable:
             self.lock.release()
         self.faults[:] = 0
 
+    def attempt_later(self, *arrays: Array) -> None:
+        """Leaves every call to `later`."""
+
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """Run on dense arrays of the right types, in the order of the graph's inputs."""
         self.pool.ready()
         found = self.attempt(*arrays)
         return self._run_slowly(arrays) if found is None else found
+
+    def later(self, arrays: Sequence[Array]) -> list[Result]:
+        """`run`: the results are there."""
+        return arrived(self.run(arrays))
 
     def _run_slowly(self, arrays: Sequence[Array]) -> list[Array]:
         """The same through ctypes: for a dtype object that only equals NumPy's own, and wherever

@@ -52,13 +52,25 @@ class Function(Executable):
         """
         try:
             if named:
-                arrays = self._by_position(arrays, named)
+                arrays = self.arguments.by_position(arrays, named)
             outputs = self.attempt(*arrays)
             if outputs is None:
                 outputs = self.prepare_and_run(arrays)
         except UserError as error:
             raise self.located(error) from None
         return self.rebuild(outputs)
+
+    def later(self, *arrays: Any, **named: Any) -> Any:
+        """Run it without waiting for the device: each result is a `graphc.Result`, which waits when
+        somebody looks at it.
+
+        Raises what a call raises; GC0306 comes when somebody looks.
+        """
+        try:
+            results = super().later(*arrays, **named)
+        except UserError as error:
+            raise self.located(error) from None
+        return self.rebuild(results)
 
     def located(self, error: UserError) -> UserError:
         """The error of a call, at the user's line and with the inputs."""
@@ -208,11 +220,24 @@ class Jit:
         """
         if not kwargs and (outputs := self._shortcut.attempt(args)) is not None:
             return outputs
+        version, arrays = self._version(args, kwargs)
+        return version(*arrays)
+
+    def later(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that does not wait for the device: see `Function.later`."""
+        version, arrays = self._version(args, kwargs)
+        return getattr(version, "later", version)(*arrays)
+
+    def _version(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], Sequence[Any]]:
+        """What runs these arguments, and those of them that it takes."""
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         leaves, rebuild = flatten(dict(bound.arguments))
         if any(isinstance(x, Tensor) and x.node.op.storage is None for x in leaves):
-            return self.function(*args, **kwargs)  # part of a larger graph, which is compiled whole
+            whole = partial(self.function, **kwargs)  # part of a larger graph, compiled with it
+            return whole, args
         arrays = [x for x in leaves if isinstance(x, np.ndarray)]
         key = (repr(rebuild(range(len(leaves)))), tuple(_signature_of(x) for x in leaves))
         if key not in self.versions:
@@ -220,7 +245,7 @@ class Jit:
         version = self.versions[key]
         if not kwargs and all(a is b for a, b in zip_longest(args, leaves)):
             self._shortcut = Shortcut(version, args)
-        return version(*arrays)
+        return version, arrays
 
     def _trace(
         self, bound: inspect.BoundArguments, leaves: list[Any], rebuild: Rebuild

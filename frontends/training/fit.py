@@ -7,6 +7,7 @@ separate step because the loop is the same for every model, and knows nothing of
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ Data = Iterable[Batch] | Callable[[], Iterable[Batch]]
 """Batches: a list or a `DataLoader`, or a function that gives the batches of the next epoch."""
 Callback = Callable[[int, Metrics], bool | None]
 """Called with the number of the epoch, from 1, and its metrics; True ends the training."""
+
+
+AHEAD = 32
+"""Steps at most that are asked for and not yet looked at: a device goes on meanwhile."""
+PAUSE = 0.1
+"""Seconds after which all numbers are waited for, so that what is shown is not old."""
 
 
 @dataclass
@@ -114,12 +121,21 @@ def validation(
 
 
 def _running(step: Callable[..., Any], batches: Iterable[Batch]) -> Iterator[Metrics]:
-    """Calls ``step`` for every batch; goes out as the means so far, after each."""
-    means = _Means()
+    """Calls ``step`` for every batch; goes out as the means so far, after each. It is one dict,
+    which holds the means of all batches in the end.
+    """
+    call = getattr(step, "later", step)
+    means, asked, looked = _Means(), deque[tuple[Any, int]](), time.monotonic()
     for batch in batches:
         arrays = batch if isinstance(batch, tuple | list) else (batch,)
-        means.add(_numbers(step(*arrays)), _rows(arrays))
+        asked.append((call(*arrays), _rows(arrays)))
+        if len(asked) > AHEAD:
+            means.look(asked, 1)
+        if time.monotonic() - looked > PAUSE:
+            means.look(asked, len(asked))
+            looked = time.monotonic()
         yield means.values
+    means.look(asked, len(asked))
 
 
 class _Means:
@@ -128,6 +144,12 @@ class _Means:
     def __init__(self) -> None:
         self.values: Metrics = {}
         self._weights: dict[str, int] = {}
+
+    def look(self, asked: deque[tuple[Any, int]], count: int) -> None:
+        """Wait for the first results that were asked for, and add them."""
+        for _ in range(count):
+            result, weight = asked.popleft()
+            self.add(_numbers(result), weight)
 
     def add(self, numbers: Metrics, weight: int) -> None:
         for name, number in numbers.items():

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 
+from graphc.arguments import learned
 from graphc.cli.screen import Screen
 from graphc.cli.target import TYPE, Target, find_target
-from graphc.compile import learned
 from graphc.errors import UserError
 from graphc.frontends.training.reading import read_array
 from graphc.graph import Array

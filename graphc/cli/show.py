@@ -31,7 +31,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--wrt", default="", metavar="NAMES", help="add gradients: w,b or params")
     parser.add_argument("--passes", action="store_true", help="after the passes")
     parser.add_argument("--kernels", action="store_true", help="as kernels; hulls in a drawing")
-    parser.add_argument("--source", metavar="LEVEL", help="as fusion, loops, llvm or asm")
+    parser.add_argument(
+        "--source",
+        metavar="LEVEL",
+        help="as fusion, loops; llvm, asm (backend llvm); cuda, ptx, sass, usage (cuda, cuda-sim)",
+    )
     parser.add_argument("--kernel", type=int, metavar="NUMBER", help="with --source: only this one")
     parser.add_argument("--all", action="store_true", help="constants and broadcasts too")
     parser.add_argument("--view", default="both", help="both, forward or backward")

@@ -33,6 +33,13 @@ def column(thread: Any, number: Any, neighbour: Any) -> Any:
     return number * COLUMNS + thread % 4 * 2 + neighbour
 
 
+def regrouped(thread: Any, number: Any, neighbour: Any) -> Any:
+    """The column of a thread's sum [:, 4 number + neighbour // 2, 2 half + neighbour % 2] after
+    `Regroup`: it has eight neighbours.
+    """
+    return (number * 4 + thread % 4) * COLUMNS + neighbour
+
+
 def tf32(x: float) -> float:
     """A float32 rounded to the 10 bits of fraction of TF32, ties away from zero."""
     if not math.isfinite(x):

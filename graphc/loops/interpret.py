@@ -37,6 +37,7 @@ from graphc.loops.ir import (
     Multiply,
     Pipeline,
     Put,
+    Regroup,
     Statement,
     When,
 )
@@ -87,14 +88,27 @@ def _step(statement: Statement, memory: Memory, values: dict[Expr, Any]) -> None
             _put(buffer, index, value, combine, memory, values)
         case Alloc(buffer):
             memory[buffer] = {}
+        case AsyncCopy() | BoxCopy() | Multiply() | Regroup():
+            _matrix_step(statement, memory, values)
+        case Barrier() | Fetch():
+            pass  # one thread is always in step with itself, and all memory is near
+
+
+def _matrix_step(
+    statement: AsyncCopy | BoxCopy | Multiply | Regroup, memory: Memory, values: dict[Expr, Any]
+) -> None:
+    """What only schedules for matrix instructions ask for."""
+    match statement:
         case AsyncCopy():
             _copy(statement, memory, values)
         case BoxCopy():
             _copy_box(statement, memory, values)
         case Multiply():
             _multiply(statement, memory, values)
-        case Barrier() | Fetch():
-            pass  # one thread is always in step with itself, and all memory is near
+        case Regroup(sums):
+            old = dict(memory[sums])
+            for t, i, j, p in old:
+                memory[sums][t, i, j, p] = old[t // 4 * 4 + j % 4, i, j // 4 * 4 + t % 4, p]
 
 
 def _put(

@@ -1,7 +1,8 @@
 """The data of the loop language: loops with a kind, locals, stores.
 
 Loop kinds: "serial"; "parallel" (iterations are independent; threads share them); "vector" (lanes
-of one instruction); "unroll" (written out); "block" and "thread" (a GPU's grid and threads).
+of one instruction); "unroll" (written out); "block", "thread", "warpgroup", "warp" and "lane" (a
+GPU's grid, its threads, and those that run together).
 "shared" buffers belong to a block and are synchronised by `Barrier`; so do "tile" buffers, which
 feed matrix instructions: [slabs, lines, width], in an order that avoids conflicts of banks.
 """
@@ -168,6 +169,15 @@ class Multiply:
 
 
 @dataclass(frozen=True)
+class Regroup:
+    """Threads exchange ``sums`` (`Multiply`), four by four, so that each has eight neighbours of a
+    row: the new ``sums[t, i, 4 j + n, p]`` was ``[i, 4 j + t % 4, p]`` of thread n of the four.
+    """
+
+    sums: Buffer
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """For every value of ``iter``: ``fill``, which writes ``buffers``, then ``use``, which reads
     them. There are ``stages`` copies of the buffers, so that filling runs ahead; it is done by
@@ -194,6 +204,7 @@ Statement = (
     | AsyncCopy
     | BoxCopy
     | Multiply
+    | Regroup
     | Pipeline
 )
 

@@ -89,10 +89,12 @@ class Nest:
 
     @property
     def never(self) -> int:
-        """The innermost open branch or loop without iterations, or 0: what it reads may be there
-        for nobody else.
+        """The innermost open block above which nothing moves, or 0: a branch or a loop without
+        iterations, since what it reads may be there for nobody else, or the loop of a grid, which
+        is all that is launched.
         """
-        rare = (d for d, b in enumerate(self.blocks) if b.kind == "when" or _is_empty(b.iter))
+        fixed = ("when", "block")
+        rare = (d for d, b in enumerate(self.blocks) if b.kind in fixed or _is_empty(b.iter))
         return max(rare, default=0)
 
     def open(self, iterator: Iter, kind: str, lanes: int = 0) -> None:

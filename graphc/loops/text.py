@@ -24,6 +24,7 @@ from graphc.loops.ir import (
     Multiply,
     Pipeline,
     Put,
+    Regroup,
     Statement,
     When,
 )
@@ -193,16 +194,26 @@ def _line(statement: Statement, names: Names) -> str:
             return f"fetch {_place(buffer, index, names)}"
         case Alloc(buffer):
             return _declared(buffer, names)
+        case Barrier():
+            return "barrier()"
+        case _:
+            return _matrix_line(statement, names)
+
+
+def _matrix_line(statement: Statement, names: Names) -> str:
+    """What only schedules for matrix instructions ask for."""
+    match statement:
         case AsyncCopy(buffer, index, first, count, present):
-            source, condition = expression(first, names), bare(present, names)
-            return f"copy {count} to {_place(buffer, index, names)} from {source} if {condition}"
+            line = f"copy {count} to {_place(buffer, index, names)} from {expression(first, names)}"
+            always = isinstance(present, Lit) and present.value
+            return line if always else f"{line} if {bare(present, names)}"
         case BoxCopy(tile, array, corner):
             place = ", ".join(bare(e, names) for e in reversed(corner))
             return f"copy {names.buffer(tile)} from {names.buffer(array.first.buffer)}[{place}]"
         case Multiply():
             return _product(statement, names)
-        case Barrier():
-            return "barrier()"
+        case Regroup(sums):
+            return f"regroup {names.buffer(sums)}"
     raise TypeError(f"no text for {type(statement).__name__}")
 
 

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
-from graphc.cli.bench import checks, order, watched
+from graphc.cli.bench import checks, order, watched, workload
 from graphc.cli.bench.child import Child
 from graphc.cli.bench.compare import MOST, mismatch, sampled
-from graphc.cli.bench.report import asking, doubts, family_means, holds, host_holds
+from graphc.cli.bench.report import asking, doubts, family_means, holds, host_holds, rates
 from graphc.cli.bench.results import (
     FAILED,
     GPU,
@@ -30,6 +30,7 @@ from graphc.cli.bench.results import (
 from graphc.cli.bench.spares import Spares
 from graphc.cli.bench.systems import GPU_PEERS, SYSTEMS, takes
 from graphc.cli.bench.systems.native import timed
+from graphc.cli.bench.workload import normal
 from graphc.cli.bench.workloads import FAMILIES, ON_GPU, WORKLOADS
 from graphc.cli.bench.workloads.gpu import FAMILY_BARS, SHAPES
 from graphc.runner import load_backend
@@ -93,10 +94,10 @@ def test_workloads_of_a_gpu_are_measured_on_request():
 
 
 def test_arrays_whose_bar_is_a_copy_are_larger_than_any_cache():
-    for workload in FAMILIES["gpu-memory"]:
-        if workload.against != ("copy",):
+    for each in FAMILIES["gpu-memory"]:
+        if each.against != ("copy",):
             continue
-        fields = vars(workload.model)
+        fields = vars(each.model)
         sizes = [n for n in fields.values() if isinstance(n, int)]
         elements = max(np.prod([float(n) for n in sizes]), max(sizes) ** 2)
         assert 4 * elements >= 200e6
@@ -112,6 +113,18 @@ def test_peers_on_a_gpu_are_those_that_a_workload_names():
     assert takes("torch cuda", WORKLOADS["call"]), "somebody may ask for it"
 
 
+@pytest.mark.parametrize(
+    ("systems", "quick", "right"),
+    [
+        (("copy cuda", "torch cuda"), False, "torch cuda"),
+        (("copy cuda",), False, "graphc llvm"),
+        (("torch cuda",), True, "graphc numpy"),
+    ],
+)
+def test_what_is_right_is_computed_by_who_is_fast_enough(systems, quick, right):
+    assert order._on_gpu(Plan(systems=systems, quick=quick)).right == right
+
+
 def test_copies_are_made_by_the_device_of_the_backend():
     assert order._gpu_peers(["cuda-sim"])[0] == "copy cuda-sim"
     assert "copy cuda" not in order._gpu_peers(["cuda-sim"])
@@ -122,11 +135,12 @@ def test_copies_are_made_by_the_device_of_the_backend():
 
 
 # Processes ----------------------------------------------------------------------------------------
-def test_a_child_that_does_not_answer_is_given_up(tmp_path):
-    with Child(1, str(tmp_path), limit=0.01) as worker:
+def test_a_child_that_does_not_answer_is_given_up():
+    with Child(1, limit=0.01) as worker:
         asked = dict(workload="call", quick=True, file="nowhere", right="graphc numpy")
         assert worker.ask("expect", **asked) == {"failed": "no answer within 0.01 s"}
         assert worker.process.poll() is not None
+        assert worker.ask("expect", **asked)["failed"].startswith("the process ended with status")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="nobody can choose processors")
@@ -163,6 +177,16 @@ def test_a_bar_is_about_the_peers_that_it_names():
     assert asking([result])[1] == [["gpu-add", "9 us", "-", "-", "15 us", "yes"]]
 
 
+def test_rates_are_of_bytes_or_of_operations():
+    times = {"graphc cuda": (1e-3, 0.0), "copy cuda": (2e-3, 0.0)}
+    moving = _result("gpu-add", times, bytes=4 * 10**9, flops=10**9)
+    computing = _result("gpu-matmul-2048", times, bytes=10**9, flops=2 * 10**10)
+    assert rates([moving, computing])[1] == [
+        ["gpu-add", "4000 GB/s", "2000 GB/s"],
+        ["gpu-matmul-2048", "20 TFLOP/s", "10 TFLOP/s"],
+    ]
+
+
 def test_a_family_has_a_bar_for_its_mean():
     names = [w.name for w in FAMILIES["gpu-shapes"]][:2]
     pairs = zip(names, (2.0, 0.5), strict=True)
@@ -175,6 +199,14 @@ def test_a_family_has_a_bar_for_its_mean():
 def test_times_that_say_nothing_are_called_so():
     assert doubts(Run({}, {}, [], Plan(systems=("graphc cuda",)))) == []
     assert len(doubts(Run({}, {}, [], Plan(systems=(OURS,), quick=True)))) == 2
+
+
+def test_large_arrays_are_drawn_in_pieces(monkeypatch):
+    monkeypatch.setattr(workload, "DRAWN", 997)
+    found = normal(np.random.default_rng(0), 3, 997, dtype="float16")
+    assert found.dtype == np.float16
+    assert (found[0] == found[2]).all()
+    assert found[0].std() > 0.9
 
 
 def test_large_arrays_are_compared_in_places():

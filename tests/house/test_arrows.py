@@ -3,7 +3,7 @@
 from house.sources import Module, imports, product
 
 LAYERS = [
-    {"errors", "dims", "types", "files", "cache"},
+    {"errors", "dims", "types", "files", "cache", "dlpack"},
     {"arith", "scalars", "expr", "index", "site"},
     {"graph"},
     {"precision"},
@@ -13,7 +13,7 @@ LAYERS = [
     {"passes"},
     {"kernels"},
     {"loops"},
-    {"show", "stages", "runner"},
+    {"show", "stages", "results", "runner", "arguments"},
     {"compile"},
     {"cli"},
 ]

@@ -13,10 +13,16 @@ from graphc.backends.cuda import PASSES, TAKES, built
 from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.nvidia.about import about
 from graphc.backends.cuda.nvidia.device import gpu as device
+from graphc.dlpack import Place
 from graphc.graph import Graph
 from graphc.kernels.kernel import Program
 
-__all__ = ["PASSES", "TAKES", "Executable", "about", "build", "device", "recall"]
+__all__ = ["PASSES", "TAKES", "Executable", "about", "build", "device", "place", "recall"]
+
+
+def place() -> Place:
+    """The memory of the GPU. Raises as `build`."""
+    return device().place
 
 
 def build(

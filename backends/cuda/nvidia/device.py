@@ -21,13 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.backends.cuda.device import Launch, Limits, Unit, Usage
+from graphc import dlpack
+from graphc.backends.cuda.device import Launch, Limits, Mark, Unit, Usage
+from graphc.backends.cuda.layout import Layout
 from graphc.backends.cuda.nvidia import bindings
 from graphc.backends.cuda.nvidia.arguments import Arguments
 from graphc.backends.cuda.nvidia.compiler import Compiled
 from graphc.backends.cuda.nvidia.driver import ONE_BY_ONE, Driver
 from graphc.backends.cuda.nvidia.listing import machine_code, resources, text
-from graphc.backends.cuda.nvidia.memory import Allocation, Heap, Staging
+from graphc.backends.cuda.nvidia.memory import Allocation, Heap, Pinned, Staging
 from graphc.graph import Array
 
 CUDA = 13
@@ -40,6 +42,13 @@ HOPPER = 90
 """The architecture whose own instructions, wgmma among them, are used: ``sm_90a``."""
 UNASKED = 48 << 10
 """Bytes of dynamic shared memory that a kernel may have without being allowed more."""
+
+SMALL = 1 << 20
+"""Bytes of results up to which one copy brings all of them."""
+LEGACY = 1
+"""The handle of the stream that libraries use which were told no other (CU_STREAM_LEGACY)."""
+UNORDERED = -1
+"""DLPack's word for a stream that will wait by itself."""
 
 Build = Callable[[Unit, str], Compiled]
 
@@ -58,11 +67,36 @@ class Recording:
     def __init__(self, gpu: Gpu, graph: Any, launches: Sequence[Launch]) -> None:
         self.gpu, self.graph, self.launches = gpu, graph, launches
         self.names = tuple(launch.function.name for launch in launches)
+        self.launch = gpu.driver.bound("cuGraphLaunch", graph, gpu.stream)
 
     def __call__(self) -> None:
         self.gpu.enter()
         self.gpu.driver.asked[id(self)] = self.names
-        self.gpu.driver("cuGraphLaunch", self.graph, self.gpu.stream)
+        self.launch()
+
+
+class Event:
+    """A `Mark`: an event on a GPU's stream."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        gpu.enter()
+        flag = gpu.api.CUevent_flags.CU_EVENT_DISABLE_TIMING
+        self.event = gpu.driver("cuEventCreate", flag)
+        self.put = gpu.driver.bound("cuEventRecord", self.event, gpu.stream)
+        gpu.heap.keep(self, "cuEventDestroy", self.event)
+
+    def wait(self) -> None:
+        """Return when the GPU has reached it. Raises `UserError` GC0406."""
+        self.gpu.enter()
+        self.gpu.driver("cuEventSynchronize", self.event)
+
+    def hold(self, stream: int | None) -> None:
+        """Let the ``stream`` of another library wait for it."""
+        if stream != UNORDERED:
+            self.gpu.enter()
+            waiting = LEGACY if stream is None else stream
+            self.gpu.driver("cuStreamWaitEvent", waiting, self.event, 0)
 
 
 class Gpu:
@@ -82,8 +116,11 @@ class Gpu:
         self.thread, self.lock = threading.local(), threading.RLock()
         self.enter()
         flag = self.api.CUstream_flags.CU_STREAM_NON_BLOCKING
-        self.stream, self.recorder = (self.driver("cuStreamCreate", flag) for _ in range(2))
+        streams = (self.driver("cuStreamCreate", flag) for _ in range(3))
+        self.stream, self.recorder, self.reader = streams
+        self.place = dlpack.Place((dlpack.CUDA, 0), int(self.stream))
         self.heap = Heap(self.driver)
+        self.finished = self.driver.bound("cuStreamSynchronize", self.stream)
         self.loaded: weakref.WeakValueDictionary[Unit, Function] = weakref.WeakValueDictionary()
         self.one_by_one = os.environ.get(ONE_BY_ONE) == "1"
 
@@ -142,13 +179,65 @@ class Gpu:
         with self.lock:
             self._staging.send(address, array)
 
-    def read(self, address: int, array: Array) -> None:
-        """Copy from the device into a dense array, when all that was asked for is done."""
+    def read(self, address: int, array: Array, after: Mark | None = None) -> None:
+        """Copy from the device into a dense array, when all that was asked for is done, or all
+        before ``after``.
+        """
         self.enter()
+        if after is not None:
+            after.wait()
+        stream = self.stream if after is None else self.reader
+        self._fetch(address, array, stream)
+        if after is None:
+            self.synchronise()
+        else:
+            self.driver("cuStreamSynchronize", stream)
+
+    def _fetch(self, address: int, array: Array, stream: Any) -> None:
         if array.nbytes:
             place = array.ctypes.data
-            self.driver("cuMemcpyDtoHAsync", place, address, array.nbytes, self.stream)
+            self.driver("cuMemcpyDtoHAsync", place, address, array.nbytes, stream)
+
+    def inbox(self, address: int, layout: Layout) -> Callable[[Sequence[Array]], None]:
+        """What copies arrays to their places behind ``address``, through pinned memory."""
+        return functools.partial(self._send_all, address, layout)
+
+    def _send_all(self, address: int, layout: Layout, arrays: Sequence[Array]) -> None:
+        self.enter()
+        if arrays:
+            with self.lock:
+                self._staging.send_all(address, layout, arrays)
+
+    def outbox(self, address: int, layout: Layout) -> Callable[[], list[Array]]:
+        """What waits for all that was asked for, and makes arrays of what lies behind ``address``
+        then: small ones come through pinned memory by one copy.
+        """
+        if layout.size > SMALL:
+            return functools.partial(self._receive_each, address, layout)
+        self.enter()
+        pinned = Pinned(self.heap, layout)
+        given = (pinned.address, address, layout.size, self.stream)
+        fetch = self.driver.bound("cuMemcpyDtoHAsync", *given) if layout.size else None
+        return functools.partial(self._receive_all, pinned, fetch)
+
+    def _receive_all(self, pinned: Pinned, fetch: Callable[[], None] | None) -> list[Array]:
+        self.enter()
+        if fetch is not None:
+            fetch()
         self.synchronise()
+        return [view.copy() for view in pinned.views]
+
+    def _receive_each(self, address: int, layout: Layout) -> list[Array]:
+        self.enter()
+        arrays: list[Array] = [*map(np.empty, layout.shapes, layout.dtypes)]
+        for array, offset in zip(arrays, layout.offsets, strict=True):
+            self._fetch(address + offset, array, self.stream)
+        self.synchronise()
+        return arrays
+
+    def mark(self) -> Event:
+        """A mark, not yet set."""
+        return Event(self)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes on the device."""
@@ -209,7 +298,7 @@ class Gpu:
     def synchronise(self) -> None:
         """Wait until everything is done. Raises `UserError` GC0406."""
         self.enter()
-        self.driver("cuStreamSynchronize", self.stream)
+        self.finished()
         self.driver.asked.clear()
         self.heap.give_back()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from graphc.backends.cuda.nvidia.bindings import unavailable
@@ -63,6 +63,17 @@ class Driver:
         if status != 0:
             raise self.failure(name, status)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def bound(self, name: str, *arguments: Any) -> Callable[[], None]:
+        """``driver(name, *arguments)`` without results, to be done often."""
+        function = getattr(self.api, name)
+
+        def call() -> None:
+            status = function(*arguments)[0]
+            if status != 0:
+                raise self.failure(name, status)
+
+        return call
 
     def attempt(self, name: str, *arguments: Any) -> tuple[str, Any]:
         """The name of the error, empty if there is none, and the result."""

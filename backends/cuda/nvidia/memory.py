@@ -11,16 +11,17 @@ import ctypes
 import gc
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graphc.backends.cuda.layout import Layout, rounded
 from graphc.backends.cuda.nvidia.driver import OUT_OF_MEMORY, SMALLER, Driver
+from graphc.dlpack import sweep
 from graphc.errors import UserError
 from graphc.graph import Array
 
-UNIT = 256
-"""Alignment of what is allocated, in bytes."""
 HALF = 16 << 20
 """Bytes of one half of the pinned memory: large enough for the bus, small beside any host's."""
 
@@ -49,6 +50,7 @@ class Heap:
         error, address = self.driver.attempt("cuMemAlloc", max(size, 1))
         if error == OUT_OF_MEMORY:
             gc.collect()  # executables may hold each other
+            sweep()
             self.give_back()
             error, address = self.driver.attempt("cuMemAlloc", max(size, 1))
         if error == OUT_OF_MEMORY:
@@ -84,6 +86,20 @@ def _gib(size: int) -> str:
     return f"{size / (1 << 30):.2f} GiB"
 
 
+class Pinned:
+    """Memory of the host where the device leaves the arrays of a layout: ``views``."""
+
+    def __init__(self, heap: Heap, layout: Layout) -> None:
+        self.size = layout.size
+        self.address = int(heap.driver("cuMemAllocHost", max(layout.size, 1)))
+        heap.keep(self, "cuMemFreeHost", self.address)
+        self.views = layout.views(_bytes(self.address, layout.size))
+
+
+def _bytes(address: int, size: int) -> Array:
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
+
 class Staging:
     """Two halves of pinned memory. Arrays are copied into one of them, from where the device takes
     them in its own time; a half is used again when the device has taken all of it.
@@ -95,10 +111,7 @@ class Staging:
     def __init__(self, driver: Driver, stream: Any, size: int = HALF) -> None:
         self.driver, self.stream, self.size = driver, stream, size
         self.addresses = [int(driver("cuMemAllocHost", size)) for _ in range(2)]
-        self.halves = [
-            np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
-            for address in self.addresses
-        ]
+        self.halves = [_bytes(address, size) for address in self.addresses]
         flag = driver.api.CUevent_flags.CU_EVENT_DISABLE_TIMING
         self.taken = [driver("cuEventCreate", flag) for _ in range(2)]
         self.half, self.used = 0, 0
@@ -113,6 +126,18 @@ class Staging:
             source = self.addresses[self.half] + place
             self.driver("cuMemcpyHtoDAsync", target + first, source, piece.size, self.stream)
 
+    def send_all(self, target: int, layout: Layout, arrays: Sequence[Array]) -> None:
+        """Copy arrays to their places behind an address of the device, by one copy if they fit."""
+        if layout.size > self.size:
+            for offset, array in zip(layout.offsets, arrays, strict=True):
+                self.send(target + offset, array)
+            return
+        place = self._place(layout.size)
+        for view, array in zip(layout.views(self.halves[self.half], place), arrays, strict=True):
+            view[...] = array
+        source = self.addresses[self.half] + place
+        self.driver("cuMemcpyHtoDAsync", target, source, layout.size, self.stream)
+
     def _place(self, size: int) -> int:
         """Where ``size`` bytes are free; waits where the device has not taken what was there."""
         if self.used + size > self.size:
@@ -120,5 +145,5 @@ class Staging:
             self.half, self.used = 1 - self.half, 0
             self.driver("cuEventSynchronize", self.taken[self.half])
         place = self.used
-        self.used += -(-size // UNIT) * UNIT
+        self.used += rounded(size)
         return place

@@ -10,16 +10,22 @@ from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.sim.about import about
 from graphc.backends.cuda.sim.device import Simulator
 from graphc.backends.cuda.sim.sanitize import sanitized
+from graphc.dlpack import HOST, Place
 from graphc.graph import Graph
 from graphc.kernels.kernel import Program
 
-__all__ = ["PASSES", "TAKES", "Executable", "about", "build", "recall", "sanitized"]
+__all__ = ["PASSES", "TAKES", "Executable", "about", "build", "place", "recall", "sanitized"]
 
 
 @functools.cache
 def device() -> Simulator:
     """The one simulator of this process."""
     return Simulator()
+
+
+def place() -> Place:
+    """The memory of the host, which is the simulator's."""
+    return HOST
 
 
 def build(

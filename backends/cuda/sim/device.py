@@ -21,14 +21,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from graphc.backends.cuda.device import WARP, Launch, Limits, Tensor, Unit, Usage
+from graphc.backends.cuda.layout import ALIGNMENT, Layout
 from graphc.backends.cuda.nvidia.listing import resources, text
 from graphc.backends.cuda.sim.compiler import PRELUDE, Units, runtime
 from graphc.backends.cuda.sim.sanitize import FOLDER, KIND, LIBRARIES, MARKS
+from graphc.dlpack import HOST
 from graphc.errors import CompilerBug, UserError
 from graphc.graph import Array
 
-ALIGNMENT = 256
 THREADS = 1024
 """Of a block, at most."""
 UNKNOWN = 0xFF
@@ -132,6 +135,7 @@ class Simulator:
     """
 
     name = "cuda-sim"
+    place = HOST
 
     def __init__(
         self, limits: Limits | None = None, seed: int | None = None, sanitize: str | None = None
@@ -173,9 +177,22 @@ class Simulator:
         """Copy a dense array to the device."""
         ctypes.memmove(address, array.ctypes.data, array.nbytes)
 
-    def read(self, address: int, array: Array) -> None:
+    def read(self, address: int, array: Array, after: object = None) -> None:
         """Copy from the device into a dense array."""
         ctypes.memmove(array.ctypes.data, address, array.nbytes)
+
+    def inbox(self, address: int, layout: Layout) -> Callable[[Sequence[Array]], None]:
+        """What copies arrays to their places behind ``address``."""
+        return functools.partial(_fill, _views(address, layout))
+
+    def outbox(self, address: int, layout: Layout) -> Callable[[], list[Array]]:
+        """What makes arrays of what lies behind ``address``."""
+        views = _views(address, layout)
+        return lambda: [view.copy() for view in views]
+
+    def mark(self) -> Past:
+        """A mark, which is always in the past."""
+        return Past()
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy bytes on the device."""
@@ -198,6 +215,29 @@ class Simulator:
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
+
+
+class Past:
+    """A point in the order of work that has been done already."""
+
+    def put(self) -> None:
+        """Here."""
+
+    def wait(self) -> None:
+        """It is past."""
+
+    def hold(self, stream: int | None) -> None:
+        """Nobody needs to wait."""
+
+
+def _views(address: int, layout: Layout) -> list[Array]:
+    data = (ctypes.c_uint8 * layout.size).from_address(address)
+    return layout.views(np.ctypeslib.as_array(data)) if layout.size else []
+
+
+def _fill(views: Sequence[Array], arrays: Sequence[Array]) -> None:
+    for view, array in zip(views, arrays, strict=True):
+        view[...] = array
 
 
 class Prepared:

@@ -80,7 +80,7 @@ def sanitized(tool: str) -> Callable[[str, str, bool], Check]:
         if shutil.which(SANITIZER) is None:
             return Check(name, LEFT_OUT, f"{SANITIZER} is not installed; it comes with CUDA")
         watched = [SANITIZER, "--tool", tool, "--error-exitcode", str(FOUND)]
-        return ended(name, [*watched, sys.executable, "-m", WATCHED, backend], {})
+        return ended(name, [*watched, sys.executable, "-P", "-m", WATCHED, backend], {})
 
     return check
 

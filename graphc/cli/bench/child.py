@@ -40,6 +40,9 @@ arrays back to the system or not, depending on what was freed before; the page f
 case made one and the same JAX program take 3.7 ms or 14.9 ms, by chance.
 """
 
+SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Several processes have memory on a GPU at a time; JAX would take three quarters of it at once."""
+
 CACHES = ("GRAPHC_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 """What they ask for a folder of compiled code."""
 
@@ -65,9 +68,10 @@ class Child:
             **(dict.fromkeys(VARIABLES, str(threads)) if threads != GPU else {}),
             **dict.fromkeys(CACHES, folder),
             **MEMORY,
+            **SHARED_GPU,
             "GRAPHC_CACHE": "1",
         }
-        command = [sys.executable, "-m", "graphc.cli.bench.worker"]
+        command = [sys.executable, "-P", "-m", "graphc.cli.bench.worker"]
         pipes: dict[str, Any] = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         handle, self.complaints = tempfile.mkstemp(dir=folder, suffix=".complaints")
         with os.fdopen(handle, "wb") as complaints, _confined(threads):
@@ -120,14 +124,14 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        if self.own is not None:
+            self.own.cleanup()
 
     def end(self) -> None:
         """End it, and its helpers."""
         self._signal("SIGKILL")
         self.process.kill()
         self.process.wait()
-        if self.own is not None:
-            self.own.cleanup()
 
 
 @contextlib.contextmanager

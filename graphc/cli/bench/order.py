@@ -32,7 +32,7 @@ INSTALL = "pip install 'graphc[peers]'"
 
 SECONDS, GPU_SECONDS, QUICK = 5.0, 1.0, 0.05
 """For each workload and number of threads, by default, on a GPU, and with tiny sizes."""
-GPU_LIMIT = 100.0
+GPU_LIMIT = 150.0
 """Seconds that a process may take for one workload on a GPU: nothing else may wait longer."""
 
 MACHINE = (
@@ -90,11 +90,13 @@ def _on_gpu(plan: Plan) -> Plan:
             x = dsl.input("x", (4,))
             step = Executable(graph_of([x], [x + 1], {}), name.removeprefix(GRAPHC))
             step(np.zeros(4, np.float32))
-    return replace(plan, right=ON_IT) if ON_IT in plan.systems and not plan.quick else plan
+    if plan.quick:
+        return plan
+    return replace(plan, right=next(name for name in RIGHT if name in (*plan.systems, RIGHT[-1])))
 
 
-ON_IT = "torch cuda"
-"""Knows what is right where the numpy backend would need minutes."""
+RIGHT = ("torch cuda", f"{GRAPHC}llvm")
+"""Who knows what is right where the numpy backend would need minutes: the first that is there."""
 
 
 def gone_on(options: argparse.Namespace) -> tuple[Run, list[str]]:

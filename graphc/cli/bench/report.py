@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from statistics import geometric_mean
 
-from graphc.cli.bench.results import GRAPHC, Result, Run, threads_shown
+from graphc.cli.bench.results import GPU, GRAPHC, Result, Run, threads_shown
 from graphc.cli.bench.workloads import FAMILIES, WORKLOADS
 from graphc.cli.bench.workloads.gpu import FAMILY_BARS
 from graphc.cli.screen import Screen, duration
@@ -19,6 +19,11 @@ from graphc.cli.screen import Screen, duration
 Table = tuple[list[str], list[list[str]]]
 
 DAGGER = " †"
+
+COMPUTING = 10
+"""Operations for each byte, from which on arithmetic and not memory is the limit of any GPU: an
+H200 has time for 14 of float32.
+"""
 
 
 def report_run(run: Run, screen: Screen) -> None:
@@ -29,6 +34,9 @@ def report_run(run: Run, screen: Screen) -> None:
         screen.table(*speed(run, results))
         if footnote(run, threads):
             screen.say(footnote(run, threads))
+        if threads == GPU:
+            screen.heading("bytes that must be moved, or operations, in a second")
+            screen.table(*rates(results))
         if any(result.host_bar for result in results):
             screen.heading("seconds that the host is busy with a call")
             screen.table(*asking(results))
@@ -118,6 +126,22 @@ def speed(run: Run, results: Sequence[Result]) -> Table:
     ]
     columns = ["workload", ">graphc", ">±", *(f">{p}" for p in peers)]
     return [*columns, ">ratio", ">bar", "holds", ">of limit"], rows
+
+
+def rates(results: Sequence[Result]) -> Table:
+    """How fast every system moves what must be moved, or computes where that takes longer."""
+    systems = list(dict.fromkeys(name for result in results for name in result.outcomes))
+    rows = [[result.workload, *(_rate(result, name) for name in systems)] for result in results]
+    return ["workload", *(f">{name}" for name in systems)], rows
+
+
+def _rate(result: Result, system: str) -> str:
+    times = result.times(system)
+    if times is None:
+        return "-"
+    if result.flops > COMPUTING * result.bytes:
+        return f"{result.flops / times.median / 1e12:.3g} TFLOP/s"
+    return f"{result.bytes / times.median / 1e9:.4g} GB/s"
 
 
 def asking(results: Sequence[Result]) -> Table:

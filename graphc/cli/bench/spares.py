@@ -47,6 +47,6 @@ class Spares:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self.ready.values():
-            child.end()
-        self.ready.clear()
+        while self.ready:
+            with self.ready.popitem()[1]:
+                pass  # it ends with the block

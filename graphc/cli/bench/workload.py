@@ -24,6 +24,7 @@ An input called ``cotangent`` is not passed to the formula: `Backward` starts fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,11 @@ from graphc.graph import Array
 from graphc.types import DTYPES
 
 Arrays = dict[str, Array]
+
+DRAWN = (1 << 24) - 3
+"""Numbers of an array that are drawn: more than any cache holds, and so many that no row or tile
+begins where they begin again.
+"""
 
 COTANGENT = "cotangent"
 """The input that is the derivative of some later loss by the result."""
@@ -149,6 +155,10 @@ def arrays_of(model: Model) -> tuple[Arrays, Arrays]:
 def normal(
     rng: np.random.Generator, *shape: int, scale: float = 1.0, dtype: str = "float32"
 ) -> Array:
-    """Normal numbers, drawn as float32."""
-    found: Array = rng.standard_normal(shape, np.float32) * np.float32(scale)
+    """Normal numbers, drawn as float32; the first `DRAWN` again and again where more are wanted."""
+    count = math.prod(shape)
+    if count <= DRAWN:
+        found: Array = rng.standard_normal(shape, np.float32) * np.float32(scale)
+    else:
+        found = np.resize(normal(rng, DRAWN, scale=scale), count).reshape(shape)
     return found if dtype == "float32" else found.astype(DTYPES[dtype].numpy)

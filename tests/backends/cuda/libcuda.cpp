@@ -59,6 +59,7 @@ EXPORT(cuMemGetInfo_v2)(size_t* left, size_t* all) {
   return *left = 5ull << 30, *all = 8ull << 30, SUCCESS;
 }
 EXPORT(cuMemAllocHost_v2)(Handle* place, size_t size) { return *place = malloc(size), SUCCESS; }
+EXPORT(cuMemFreeHost)(Handle place) { return SAY("free host"), free(place), SUCCESS; }
 EXPORT(cuMemcpyHtoDAsync_v2)(Address to, const void* from, size_t size, Handle) {
   return memcpy(Handle(to), from, size), SUCCESS;
 }
@@ -124,6 +125,9 @@ EXPORT(cuGraphLaunch)(Handle graph, Handle) {
 EXPORT(cuEventCreate)(Handle* event, unsigned) { return *event = Handle(0x66), SUCCESS; }
 EXPORT(cuEventRecord)(Handle, Handle) { return SUCCESS; }
 EXPORT(cuEventSynchronize)(Handle) { return SUCCESS; }
+EXPORT(cuStreamWaitEvent)(Handle stream, Handle event, unsigned flags) {
+  return SAY("stream %lu waits for %p %u", Address(stream), event, flags), SUCCESS;
+}
 EXPORT(cuEventElapsedTime_v2)(float* milliseconds, Handle, Handle) {
   return *milliseconds = 2.5f, SUCCESS;
 }

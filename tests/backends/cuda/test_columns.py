@@ -52,6 +52,18 @@ def test_gradients_of_weights_of_a_norm():
     assert not failures([case("weights", [x], gc.grad(loss, [*layer.parameters()]), 1e-4)])
 
 
+def test_blocks_carry_sums_of_rows_along():
+    """Rows are read once for the gradients of a norm's input and weights: three launches."""
+    cases = []
+    for rows, length in ((1600, 300), (1061, 257)):
+        x, layer = gc.input("x", (rows, length)), nn.LayerNorm(length)
+        found = gc.grad(gc.sum(gc.tanh(layer(x))), [x, *layer.parameters()])
+        cases.append(case(f"norm of {rows} x {length}", [x], found, 1e-4))
+    assert not failures(cases)
+    launched = [p for p in phases([x], found) if p.shared_bytes]
+    assert [p.grid[0] for p in launched] == [531, 9, 9]  # 2 rows for a block, 32 columns
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(33, 3), (70, 40)])
 def test_meaning_of_loops_over_columns(rows, columns):
     x = gc.input("x", (rows, columns))

@@ -49,7 +49,7 @@ def test_steps_of_training(name: str):
 
 
 # Everything that is no kernel ---------------------------------------------------------------------
-def both(make: Callable[..., object], *arrays: Array) -> None:
+def assert_same(make: Callable[..., object], *arrays: Array) -> None:
     """A function of tensors gives the same on both backends."""
     inputs = [gc.input(f"x{k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
     outputs = make(*inputs)
@@ -68,7 +68,9 @@ def test_a_scan_and_its_gradient(rng):
         last, sums = gc.scan(step, gc.zeros((4,)), x)
         return [last, sums, *gc.grad((last * last).sum() + sums.sum(), [x, w])]
 
-    both(of, rng.normal(size=(6, 4)).astype("float32"), rng.normal(size=(4, 4)).astype("float32"))
+    assert_same(
+        of, rng.normal(size=(6, 4)).astype("float32"), rng.normal(size=(4, 4)).astype("float32")
+    )
 
 
 def test_a_loop_of_unknown_length(rng):
@@ -78,7 +80,7 @@ def test_a_loop_of_unknown_length(rng):
 
         return gc.while_loop(lambda state: (state[1] ** 2).sum() < 100, step, (gc.constant(0), x))
 
-    both(of, rng.normal(size=(3, 4)).astype("float32"))
+    assert_same(of, rng.normal(size=(3, 4)).astype("float32"))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -87,7 +89,7 @@ def test_a_branch_and_its_gradient(sign: int, rng):
         y = gc.cond(x.sum() > 0, lambda x: gc.softmax(x), lambda x: x * x, x)
         return [y, *gc.grad(y[0].sum(), [x])]
 
-    both(of, sign * np.abs(rng.normal(size=(3, 40))).astype("float32"))
+    assert_same(of, sign * np.abs(rng.normal(size=(3, 40))).astype("float32"))
 
 
 def test_what_libraries_compute_between_kernels(rng):
@@ -97,7 +99,7 @@ def test_what_libraries_compute_between_kernels(rng):
         solved = gc.linalg.solve(a * 2, b)
         return [gc.exp(factor), solved.sum(0), gc.sort(b, 0) + 1, *gc.grad(solved.sum(), [x, b])]
 
-    both(of, *(rng.normal(size=s).astype("float32") for s in ((2, 5, 5), (5, 3))))
+    assert_same(of, *(rng.normal(size=s).astype("float32") for s in ((2, 5, 5), (5, 3))))
 
 
 def test_named_sizes_and_an_empty_batch(rng):

@@ -13,8 +13,10 @@ import pytest
 PROGRAM = """
 import numpy as np
 from graphc.backends.cuda.device import Launch, Tensor, Unit
+from graphc.backends.cuda.layout import Layout
 from graphc.backends.cuda.nvidia.compiler import Compiled
 from graphc.backends.cuda.nvidia.device import Gpu
+from graphc.types import INT64, TensorType
 
 gpu = Gpu(None, lambda unit, target: Compiled(b"cubin", ""))
 print(gpu.name, gpu.limits.target, gpu.limits.shared_bytes, gpu.limits.registers)
@@ -24,6 +26,17 @@ gpu.write(memory.address, np.arange(8))
 gpu.copy(memory.address + 16, memory.address, 16)
 gpu.read(memory.address, found)
 print(*found)
+layout = Layout.of([TensorType(INT64, (2,)), TensorType(INT64, ())])
+mail, mark = gpu.allocate(layout.size), gpu.mark()
+gpu.inbox(mail.address, layout)([np.array([5, 6]), np.array(7)])
+outbox = gpu.outbox(mail.address, layout)
+print(*outbox())
+mark.put()
+mark.hold(None)
+mark.hold(2)
+mark.hold(-1)
+gpu.read(mail.address, found[:1], mark)
+print(found[0])
 start = Tensor(4096, 2, (100, 60), (256,), (64, 32))
 launch = Launch(function, (5, 2, 1), 128, 100_000, (start, 12, memory.address))
 gpu.run([launch])
@@ -38,12 +51,14 @@ try:
     gpu.allocate(2 << 30)
 except ValueError as error:
     print(error.what)
-del launch, replay, memory, function
+del launch, replay, memory, function, mail, mark, outbox
 gpu.synchronise()
 """
 SAID = """\
 Stub sm_90a 232448 65536
 0 1 0 1 4 5 6 7
+[5 6] 7
+5
 4108
 0.0025
 4110
@@ -54,8 +69,11 @@ CALLED = f"""\
 context 0x11
 stream 1
 stream 1
+stream 1
 module cubi
 function add of 0x22
+stream 1 waits for 0x66 0
+stream 2 waits for 0x66 0
 set 8 of 0x33 to 100000
 {LAUNCH}
 capture 1
@@ -82,5 +100,5 @@ def test_arguments_arrive(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == SAID, done.stderr
     assert done.stderr.startswith(CALLED)
-    freed = done.stderr.splitlines()[-3:]
-    assert sorted(freed) == ["destroy 0x55", "free", "unload 0x22"]
+    freed = done.stderr.removeprefix(CALLED).splitlines()
+    assert sorted(freed) == ["destroy 0x55", "free", "free", "free host", "unload 0x22"]

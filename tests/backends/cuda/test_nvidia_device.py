@@ -14,6 +14,7 @@ import pytest
 
 from fake_driver import FakeDriver
 from graphc.backends.cuda.device import Launch, Limits, Tensor, Unit
+from graphc.backends.cuda.layout import Layout
 from graphc.backends.cuda.nvidia.about import gpus
 from graphc.backends.cuda.nvidia.arguments import Arguments
 from graphc.backends.cuda.nvidia.compiler import Compiled
@@ -21,6 +22,7 @@ from graphc.backends.cuda.nvidia.device import Gpu
 from graphc.backends.cuda.nvidia.driver import Driver
 from graphc.backends.cuda.nvidia.memory import Staging
 from graphc.errors import CompilerBug, UserError
+from graphc.types import FLOAT32, TensorType
 
 LOG = "ptxas info    : Used 40 registers, used 1 barriers, 96 bytes smem"
 
@@ -397,6 +399,16 @@ def test_nvidias_module_has_these_functions_and_constants(gpu, api, launch):
     gpu.run([Launch(launch.function, (1, 1, 1), 32, 100_000, launch.arguments)])
     gpu.copy(launch.held[0].address, launch.held[1].address, 8)
     gpu.seconds(lambda: None)
+    layout, mark = Layout.of([TensorType(FLOAT32, (2,))]), gpu.mark()
+    mail = gpu.allocate(layout.size)
+    gpu.inbox(mail.address, layout)([np.zeros(2, np.float32)])
+    outbox = gpu.outbox(mail.address, layout)
+    outbox()
+    mark.put()
+    mark.hold(None)
+    gpu.read(mail.address, np.zeros(2, np.float32), mark)
+    del mark, outbox
+    gpu.synchronise()
     Arguments(gpu.driver, (TENSOR, Tensor(4096, 4, (8, 8, 8), (32, 256), (8, 8, 8), 0)))
     gpus(api)
     del launch

@@ -29,6 +29,8 @@ AMPERE, HOPPER = Limits(80, "", 108, 166_912), Limits()
 GPUS = [AMPERE, Limits(90, "", 132, 232_448), HOPPER]
 TOGETHER = 40
 """Kernels that are compiled as one text, because the prelude is most of what is read."""
+REDUCTION = 40
+"""Bytes in memory of a sine, whose library keeps the parts of a large angle there."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,8 +46,10 @@ def units(graph_: Graph, limits: Limits) -> list[Unit]:
     return [*{p.unit.name: p.unit for form in made for p in form.phases}.values()]
 
 
-def check(found: Sequence[Unit], limits: Limits) -> None:
-    """All of them compile; nothing is spilled, and the assembler has no remarks on speed."""
+def check(found: Sequence[Unit], limits: Limits, stack: int = 0) -> None:
+    """All of them compile; nothing is spilled, arrays of threads that are not in registers take at
+    most ``stack`` bytes together, and the assembler has no remarks on speed.
+    """
 
     def compiled(first: int) -> compiler.Compiled:
         text = "\n".join(unit.text for unit in found[first : first + TOGETHER])
@@ -53,10 +57,11 @@ def check(found: Sequence[Unit], limits: Limits) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         for made in pool.map(compiled, range(0, len(found), TOGETHER)):
-            assert (made.usage.spilled, made.stack, made.remarks) == (0, 0, ())
+            assert (made.usage.spilled, made.remarks) == (0, ())
+            assert made.stack <= stack
 
 
-@pytest.mark.parametrize("limits", GPUS, ids=lambda limits: limits.target)
+@pytest.mark.parametrize("limits", [AMPERE, HOPPER], ids=lambda limits: limits.target)
 def test_a_network_compiles_for(limits: Limits):
     check(units(NETWORKS["gpt-bfloat16"]().graph, limits), limits)
 
@@ -76,7 +81,7 @@ def test_every_sample_compiles_for(limits: Limits):
         inputs = sample.inputs()
         graph_ = Graph(tuple(inputs), (sample.build(*inputs),))
         found |= {unit.name: unit for unit in units(graph_, limits)}
-    check([*found.values()], limits)
+    check([*found.values()], limits, stack=TOGETHER * REDUCTION)
 
 
 # Instructions -------------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ CHOSEN = {
     "softmax": (row(gc.softmax), HOPPER, WIDE),
     "softmax of bfloat16": (row(gc.softmax, "bfloat16"), AMPERE, WIDE),
     "layer norm": (row(nn.LayerNorm(1024)), HOPPER, WIDE),
-    "sum of columns": (row(lambda x: x.sum(0)), HOPPER, ("LDG.E.128",)),
+    "sum of columns": (row(lambda x: x.sum(0)), HOPPER, ("LDG.E.64", "LDS")),
     "sum": (row(lambda x: x.sum()), HOPPER, ("LDG.E.128",)),
     "product": (product("float32"), HOPPER, ("FFMA", "LDS.128")),
     "product of bfloat16": (product("bfloat16"), AMPERE, ("HMMA.16816", "LDSM", "LDGSTS")),
@@ -118,7 +123,5 @@ def test_kernels_have_the_instructions_that_they_are_made_for(name: str):
     except UserError as error:
         pytest.skip(f"nvdisasm cannot be used: {error.what}")
     text = sass(code.cubin)
-    assert {w: len(re.findall(re.escape(w), text)) > 0 for w in wanted} == dict.fromkeys(
-        wanted, True
-    )
+    assert [instruction for instruction in wanted if instruction not in text] == []
     assert not re.findall(r"\b(?:LDL|STL)\b", text)

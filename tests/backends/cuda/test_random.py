@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from execute import interpreted
+from graphc.backends.cuda import choice, cut, rows, segments, transpose
 from random_graphs import build, gradient_graph
 from random_ops import Manner
-from simulated import Case, failures
+from simulated import Case, device, failures
 
 Make = Callable[[int, int], Case | None]
 """What makes the case of a seed and a number of steps; none where the graph does not fit."""
@@ -53,7 +55,7 @@ def with_gradients(seed: int, steps: int) -> Case | None:
 
 def cases(make: Make, count: int, steps: int) -> Iterator[tuple[int, int, Case]]:
     """Seeds, numbers of steps, and what they make."""
-    chance = random.Random(make.__name__)
+    chance = random.Random(f"{make.__name__} {count}")
     for _ in range(count):
         seed, some = chance.randrange(1 << 40), chance.randint(1, steps)
         made = make(seed, some)
@@ -76,10 +78,46 @@ def check(make: Make, drawn: Sequence[tuple[int, int, Case]]) -> None:
     pytest.fail("\n".join([*found, "with fewer steps:", *smallest(make, seed, steps)]))
 
 
+LOW = {
+    choice: {"SHORT": 2},
+    cut: {"LONG_ROW": 12, "SLICE_OF_ROW": 3, "LONG_COLUMN": 12, "SLICE_OF_COLUMN": 3},
+    rows: {"LONGEST_FOR_WARP": 16, "FEW": 16},
+    segments: {"FEWEST": 2},
+    transpose: {"SHORTEST": 2},
+}
+"""Sizes from which on schedules are worth it: so low that small graphs have all of them."""
+
+
+@pytest.fixture
+def low(monkeypatch):
+    """A GPU with few multiprocessors, and schedules for large arrays at any size."""
+    monkeypatch.setattr(device(), "limits", replace(device().limits, multiprocessors=2))
+    for module, numbers in LOW.items():
+        for name, number in numbers.items():
+            monkeypatch.setattr(module, name, number)
+
+
 @pytest.mark.parametrize(
     ("make", "count", "steps"),
-    [(without_passes, 100, 20), (with_all_passes, 60, 20), (with_updates, 30, 30),
-     (with_gradients, 40, 12)],
+    [(without_passes, 60, 20), (with_all_passes, 40, 20), (with_updates, 20, 30),
+     (with_gradients, 60, 12)],
 )  # fmt: skip
 def test_random_graphs(make: Make, count: int, steps: int):
     check(make, [*cases(make, count, steps)])
+
+
+@pytest.mark.usefixtures("low")
+@pytest.mark.parametrize(
+    ("make", "count", "steps"),
+    [(without_passes, 100, 20), (with_all_passes, 80, 20), (with_updates, 40, 30),
+     (with_gradients, 100, 12)],
+)  # fmt: skip
+def test_random_graphs_on_a_small_gpu(make: Make, count: int, steps: int):
+    check(make, [*cases(make, count, steps)])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("low")
+@pytest.mark.parametrize("make", [without_passes, with_all_passes, with_updates, with_gradients])
+def test_many_random_graphs(make: Make):
+    check(make, [*cases(make, 500, 20)])

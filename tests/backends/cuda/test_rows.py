@@ -132,3 +132,9 @@ def test_few_long_rows_are_cut():
             case("one row", [few], [gc.sum(few), gc.max(few)], 1e-4),
         ]
     )
+
+
+def test_what_was_chosen_is_printed():
+    x = gc.input("x", (512, 1024))
+    run = gc.compile([x], [gc.softmax(x)], backend="cuda-sim")
+    assert "# a warp for a row, 4 neighbours at once, 64 threads" in run.source("loops")

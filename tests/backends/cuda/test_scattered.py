@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.backends.cuda import sort
 from graphc.backends.cuda.sim import device
 from graphc.errors import UserError
 from scheduled import case, misunderstood, phases
@@ -54,6 +55,16 @@ def test_a_histogram():
 def test_meaning_of_loops_over_places():
     x, t = gc.input("x", (70, 2)), gc.input("t", (70,), "int64")
     assert not misunderstood([x, t], [gc.segment_sum(x, t, 6)])
+
+
+@pytest.mark.parametrize(("points", "chunk"), [(64, 16), (100, 32), (90, 64), (333, 16)])
+def test_chunks_are_merged(points, chunk, monkeypatch):
+    """As where there are more places than are sorted at once."""
+    monkeypatch.setattr(sort, "AT_ONCE", chunk)
+    monkeypatch.setattr(sort, "CHUNK", chunk)
+    x, t = gc.input("x", (points, 2)), gc.input("t", (points,), "int64")
+    assert not misunderstood([x, t], [gc.segment_sum(x, t, 5)])
+    assert not failures([segments(points, 5), segments(points, 1000)])
 
 
 def test_the_order_of_threads_changes_no_bit(monkeypatch, rng):

@@ -126,18 +126,19 @@ CASES = {
         for kind, turns in zip(ERROR, LAYOUTS[1:6:2], strict=True)
     },
     "rows of 8 bytes": product(44, 44, 44),
-    "parts": product(24, 1024, 40),
     "one step": product(8, 8, 8),
     "batched": batched(40, 24, 56),
     "with_bias": with_bias(),
     "filtered": filtered(),
     "mixed": mixed(),
 }
-WIDE = {
-    f"{t.rows}x{t.columns} by {t.warps}": (t, product(t.rows + 8, 104, t.columns + 24))
-    for t in TILES
+FORCED = {
+    **{
+        f"{t.rows}x{t.columns} by {t.warps}": (t, product(t.rows + 8, 104, t.columns + 24))
+        for t in TILES
+    },
+    "parts": (replace(SMALL, parts=4), product(24, 1000, 40)),
 }
-
 PAIR = Tile(64, 128, 128, (1, 2), 3, 4)
 TALL = Tile(128, 64, 128, (2, 1), 2, 4)
 HOPPER = {
@@ -158,7 +159,9 @@ class Made:
     def __init__(self, case: Case, tile: Tile | None = None, limits: Limits = LIMITS) -> None:
         self.case, self.stages = case, Stages(case.graph, {}, TAKES)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tensor_cores, "TILES", TILES if tile is None else (tile,))
+            if tile is not None:
+                patch.setattr(tensor_cores, "TILES", (tile,))
+                patch.setattr(tensor_cores, "PARTS", (tile.parts,))
             self.forms: list[Form] = forms(self.stages.program.kernels, limits)
 
     @property
@@ -183,22 +186,22 @@ def _changed(form: Form, text: str) -> Form:
 def made() -> dict[str, Made]:
     """All cases; compiled together, which takes a fraction of one after another."""
     found = {name: Made(case) for name, case in CASES.items()}
-    found |= {name: Made(case, tile) for name, (tile, case) in WIDE.items()}
+    found |= {name: Made(case, tile) for name, (tile, case) in FORCED.items()}
     few = replace(LIMITS, multiprocessors=2)
     found |= {name: Made(case, tile, few) for name, (tile, case) in HOPPER.items()}
     Simulator(LIMITS).load([unit for each in found.values() for unit in each.units])
     return found
 
 
-@pytest.mark.parametrize("name", [*CASES, *WIDE, *HOPPER])
+@pytest.mark.parametrize("name", [*CASES, *FORCED, *HOPPER])
 def test_results_in_every_order_of_threads(made: dict[str, Made], name: str):
     assert re.search("gc_mma_|gc_wgmma_", made[name].units[0].text)
-    for seed in ORDERS[-1:] if name in WIDE else ORDERS:
+    for seed in ORDERS[-1:] if name in FORCED else ORDERS:
         made[name].case.check(made[name].run(seed))
 
 
 def test_sums_in_parts_are_added_by_a_second_phase(made: dict[str, Made]):
-    assert len(made["parts"].units) == 2
+    assert [len(made[name].units) for name in ("parts", "group in parts")] == [2, 2]
 
 
 def test_other_kernels_are_left_to_other_schedules():
@@ -330,6 +333,7 @@ def test_machine_code_of_warps(nvrtc: None, target: str, tile: Tile, copies: int
     assert found["HMMA"] == tile.rows * tile.columns * 2 // (16 * 8 * math.prod(tile.teams))
     assert found["LDGSTS"] == copies
     assert found["LDSM"] > 0
+    assert found["STG.E.128"] == tile.held // 8
 
 
 def test_machine_code_of_warpgroups(nvrtc: None):
@@ -340,6 +344,7 @@ def test_machine_code_of_warpgroups(nvrtc: None):
     assert found["UTMALDG"] > 0
     assert found["USETMAXREG"] == 2
     assert (found["HMMA"], found["LDGSTS"]) == (0, 0)
+    assert found["STG.E.128"] == tile.held // 8
 
 
 def instructions(made: Made, target: str) -> dict[str, int]:
@@ -349,7 +354,7 @@ def instructions(made: Made, target: str) -> dict[str, int]:
     code = listing.machine_code(made.units[0], target)
     assert (code.usage.spilled, code.stack, code.remarks) == (0, 0, ())
     text = sass(code.cubin)
-    names = ("HMMA", "LDSM", "LDGSTS", "HGMMA", "UTMALDG", "USETMAXREG", "STL", "LDL")
-    found = {name: len(re.findall(rf"\b{name}\b", text)) for name in names}
+    names = ("HMMA", "LDSM", "LDGSTS", "HGMMA", "UTMALDG", "USETMAXREG", "STG.E.128", "STL", "LDL")
+    found = {name: len(re.findall(rf"\b{re.escape(name)}\b", text)) for name in names}
     assert (found["STL"], found["LDL"]) == (0, 0)
     return found

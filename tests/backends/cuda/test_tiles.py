@@ -112,7 +112,7 @@ MEANINGS = {
     "split": (product(4, 8, 16, batch=(2,)), replace(SMALL, split=2)),
     "split unevenly": (product(4, 6, 11, turns=(True, False)), replace(SMALL, split=2)),
     "float64": (product(6, 6, 6, "float64"), replace(SMALL, width=2, columns=16)),
-    "convolution": (convolved((1, 4, 3, 4), (2, 4, 2, 2), padding=1), SMALL),
+    "convolution": (convolved((1, 4, 2, 3), (2, 4, 1, 2)), SMALL),
 }
 
 
@@ -188,6 +188,13 @@ def test_layouts_edges_and_batches(force):
     assert not failures(cases)
 
 
+def test_blocks_along_one_axis(force, monkeypatch: pytest.MonkeyPatch):
+    """More than the second and third axis of a grid can count."""
+    force(Tile(32, 32, 16, 4, 4, split=2))
+    monkeypatch.setattr(tile_loops, "HIGH", 1)
+    assert not failures([case("flat", *product(70, 40, 40, batch=(3,)), 1e-4)])
+
+
 @pytest.mark.parametrize("split", [2, 7])
 def test_the_depth_in_parts(split: int, force):
     force(Tile(32, 32, 16, 4, 4, split=split))
@@ -206,7 +213,6 @@ def test_every_dtype(force):
 
 
 CONVOLUTIONS = {
-    "1d": ((2, 3, 20), (4, 3, 3), {}),
     "1d strided": ((2, 3, 21), (4, 3, 5), dict(stride=2, padding=2)),
     "2d": ((2, 16, 8, 9), (5, 16, 3, 3), dict(padding=1)),
     "2d strided": ((2, 4, 9, 10), (6, 4, 3, 3), dict(stride=2, padding=1)),
@@ -222,7 +228,7 @@ def test_convolutions_and_their_gradients(force):
     force(Tile(32, 32, 16, 4, 4))
     made = {name: convolved(x, w, **options) for name, (x, w, options) in CONVOLUTIONS.items()}
     cases = [case(name, *given, 1e-3) for name, given in made.items()]
-    cases += [replace(c, name=f"{c.name} as it is", optimised=False) for c in cases]
+    cases += [replace(c, name=f"{c.name} as it is", optimised=False) for c in cases[1:4]]
     assert not failures(cases)
 
 

@@ -219,7 +219,10 @@ def test_a_process_killed_while_it_fills_the_cache(
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(1.0)
+        before = len(list(tmp_path.glob("*.object")))
+        while len(list(tmp_path.glob("*.object"))) < before + 3:  # it is in the middle of its work
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     entries = len(list(tmp_path.glob("*.object")))

@@ -34,7 +34,7 @@ def prepare(backend: str, job: Job, gc: Any) -> Prepared:
     """A compiled function of the job's inputs."""
     program = _program(job, gc)
     function = program.compiled(backend)
-    given = [job.inputs[name] for name in function.names]
+    given = [job.inputs[name] for name in program.inputs]
 
     def read(made: Any) -> Arrays:
         value, gradients = made if program.gradients else (made, ())

@@ -45,7 +45,7 @@ def prepare(job: Job, ort: Any) -> Prepared:
 
 
 def _exported(job: Job, path: Path) -> None:
-    command = [sys.executable, "-m", "graphc.cli.bench.systems.export", job.name, str(path)]
+    command = [sys.executable, "-P", "-m", "graphc.cli.bench.systems.export", job.name, str(path)]
     done = subprocess.run(
         command + ["--quick"] * job.quick, capture_output=True, text=True, check=False
     )

@@ -43,7 +43,7 @@ FAMILIES: dict[str, tuple[Workload, ...]] = {
 """Families by name, in the order in which they are measured and listed."""
 
 ON_GPU = [*gpu.FAMILIES]
-"""The families of ``--suite gpu``."""
+"""The families of the suite gpu."""
 
 ON_REQUEST = {"growth", *ON_GPU}
 """Families that are measured only when somebody names them."""
