@@ -162,6 +162,8 @@ API i32 gc_sim_run(const Launch* given) {
   launch = given;
   failed = false;
   random_state = launch->seed;
+  for (auto& fibre : fibres)  // of a launch that did not end: their stacks are needed again
+    if (fibre.bottom) end(fibre);
   fibres.resize(launch->threads);
   warps.resize(launch->threads / WARP);
   warpgroups.resize(launch->threads / GROUP);

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.backends.cuda.device import Launch, Unit
 from graphc.backends.cuda.nvidia import bindings
-from graphc.errors import UserError
+from graphc.backends.cuda.sim.device import Simulator
+from graphc.errors import CompilerBug, UserError
 
 SIM = "cuda-sim"
 
@@ -39,6 +41,21 @@ def test_a_library_that_fails_names_the_line():
     with pytest.raises(UserError, match="factor = gc"):
         run(-np.eye(2, dtype=np.float32))
     np.testing.assert_array_equal(run(np.eye(2, dtype=np.float32)), np.eye(2) + 1)
+
+
+def test_after_a_kernel_that_broke_a_rule_others_run():
+    def launch(threads: int, some: int) -> None:
+        body = f"{{ if (gc_thread() < {some}) gc_sync(); }}"
+        text = f"KERNEL(meet, {threads}, 1)() {body}\nEXPORT(meet)\n"
+        device = Simulator()
+        (function,) = device.load([Unit("meet", text)])
+        device.run([Launch(function, (1, 1, 1), threads, 0, ())])
+
+    for _ in range(2):
+        with pytest.raises(CompilerBug, match="deadlock"):
+            launch(1024, 1000)
+        launch(32, 32)
+        launch(1024, 1024)
 
 
 # Threads ------------------------------------------------------------------------------------------

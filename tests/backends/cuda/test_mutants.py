@@ -44,7 +44,6 @@ def test_results_or_reports_miss_every_wait(alive: list[Chosen]):
     assert not found, told(found)
 
 
-@pytest.mark.slow
 def test_races_are_reported_for_the_rest(alive: list[Chosen]):
     rest = [(name, m) for name, m in alive if (name, m.wait) in RACES]
     assert {(name, m.wait) for name, m in rest} == RACES

@@ -99,8 +99,8 @@ def low(monkeypatch):
 
 @pytest.mark.parametrize(
     ("make", "count", "steps"),
-    [(without_passes, 60, 20), (with_all_passes, 40, 20), (with_updates, 20, 30),
-     (with_gradients, 60, 12)],
+    [(without_passes, 40, 20), (with_all_passes, 30, 20), (with_updates, 15, 30),
+     (with_gradients, 40, 12)],
 )  # fmt: skip
 def test_random_graphs(make: Make, count: int, steps: int):
     check(make, [*cases(make, count, steps)])
@@ -109,8 +109,8 @@ def test_random_graphs(make: Make, count: int, steps: int):
 @pytest.mark.usefixtures("low")
 @pytest.mark.parametrize(
     ("make", "count", "steps"),
-    [(without_passes, 100, 20), (with_all_passes, 80, 20), (with_updates, 40, 30),
-     (with_gradients, 100, 12)],
+    [(without_passes, 60, 20), (with_all_passes, 50, 20), (with_updates, 25, 30),
+     (with_gradients, 60, 12)],
 )  # fmt: skip
 def test_random_graphs_on_a_small_gpu(make: Make, count: int, steps: int):
     check(make, [*cases(make, count, steps)])
