@@ -7,7 +7,10 @@ the kernel gets a copy of its own of the helper.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -200,6 +203,50 @@ def _is_caught(
         return True
 
 
+def print_survivors(programs: Mapping[str, Program], names: Sequence[str]) -> None:
+    """A line for each program: its name, how many mutants it has, and the numbers of those left.
+    Nothing is cleaned up at the end: a mutant may have written anywhere.
+    """
+    for name in names:
+        made, left = survivors(programs[name])
+        print(json.dumps([name, len(made), [m.number for m in left]]), flush=True)
+    os._exit(0)
+
+
+def survivors_apart(
+    programs: Mapping[str, Program], module: str
+) -> dict[str, tuple[list[Mutant], list[Mutant]]]:
+    """`survivors` of the ``PROGRAMS`` of a module, found in processes of their own: a mutant that
+    takes garbage for a place writes into memory that is not its own. Where one dies of it another
+    goes on, once for each program.
+    """
+    found: dict[str, tuple[list[Mutant], list[Mutant]]] = {}
+    for _ in range(1 + len(programs)):
+        rest = [name for name in programs if name not in found]
+        if not rest:
+            return found
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                _script(module, f"print_survivors({module}.PROGRAMS, {rest!r})"),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        for name, count, numbers in map(json.loads, done.stdout.splitlines()):
+            made = mutants(programs[name])
+            assert len(made) == count
+            found[name] = made, [made[n] for n in numbers]
+        assert done.returncode <= 0, done.stderr
+    raise AssertionError(f"no process lives through {rest}")
+
+
+def _script(module: str, call: str) -> str:
+    """A program that imports a module of the tests and calls a function of this one."""
+    return f"import sys; sys.path[:0] = {sys.path!r}\nimport mutation, {module}\nmutation.{call}"
+
+
 def run_watched(programs: Mapping[str, Program], chosen: Sequence[tuple[str, int]]) -> None:
     """Run these mutants of programs, under names of their own."""
     for name in dict(chosen):
@@ -215,12 +262,8 @@ def racing(chosen: Sequence[tuple[str, Mutant]], module: str) -> list[tuple[str,
     `UserError` GC0403 where there is none.
     """
     numbers = [(name, mutant.number) for name, mutant in chosen]
-    lines = (
-        f"import sys; sys.path[:0] = {sys.path!r}",
-        f"import mutation, {module}",
-        f"mutation.run_watched({module}.PROGRAMS, {numbers!r})",
-    )
-    outcome_ = watched("race", [sys.executable, "-c", "\n".join(lines)])
+    script = _script(module, f"run_watched({module}.PROGRAMS, {numbers!r})")
+    outcome_ = watched("race", [sys.executable, "-c", script])
     assert outcome_.status == 0, outcome_.output
     kernels = {finding.kernel for finding in outcome_.findings}
     return [(name, mutant) for name, mutant in chosen if mutant.renamed.name in kernels]

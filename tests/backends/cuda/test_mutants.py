@@ -8,7 +8,7 @@ import pytest
 
 from graphc.errors import UserError
 from mutated import PROGRAMS
-from mutation import Mutant, racing, survivors
+from mutation import Mutant, racing, survivors_apart
 
 Chosen = tuple[str, Mutant]
 
@@ -27,8 +27,7 @@ def alive() -> list[Chosen]:
     """
     found: list[Chosen] = []
     missed: set[str] = set()
-    for name, program in PROGRAMS.items():
-        mutants, left = survivors(program)
+    for name, (mutants, left) in survivors_apart(PROGRAMS, "mutated").items():
         assert mutants, name
         missed |= {str(m) for m in mutants if m.helper and m not in left}
         found += [(name, mutant) for mutant in left]
