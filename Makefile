@@ -26,13 +26,6 @@ UNCOUNTED := (outside or sweep)
 OR_NONE := || [ $$? -eq 5 ]
 PYTEST := $(BIN)/python -P -m pytest -n $(WORKERS)
 
-# The simulated GPU is made to break rules, by kernels that write where they should not: so its tests have
-# processes of their own.
-ifeq ($(TESTS),tests)
-SIMULATED = $(PYTEST) -m "not slow and not $(UNCOUNTED)" --cov --cov-report= tests/backends/cuda
-ALONE := --cov-append --ignore=tests/backends/cuda
-endif
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint clean distclean
 
@@ -67,8 +60,7 @@ demo: $(VENV)/.installed
 	$(BIN)/graphc demo $(DEMO)
 
 test: $(VENV)/.installed-test
-	$(SIMULATED)
-	$(PYTEST) -m "not slow and not $(UNCOUNTED)" $(COVERAGE) $(ALONE) $(TESTS) $(OR_NONE)
+	$(PYTEST) -m "not slow and not $(UNCOUNTED)" $(COVERAGE) $(TESTS) $(OR_NONE)
 	$(PYTEST) -m "not slow and $(UNCOUNTED)" $(TESTS) $(OR_NONE)
 
 test-all: $(VENV)/.installed-test

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fences import fenced
 from graphc.backends import interpreter, llvm
 from graphc.expr import Buffer, Load, walk
 from graphc.graph import Array, Graph
@@ -46,7 +47,8 @@ def interpreted(graph: Graph, arrays: Arrays = ()) -> list[Array]:
 
 def native(graph: Graph, arrays: Arrays = ()) -> list[Array]:
     """By the llvm backend, without passes."""
-    return outcome(graph, llvm.build(lower(graph)).run, arrays)
+    with fenced():
+        return outcome(graph, llvm.build(lower(graph)).run, arrays)
 
 
 def looped(graph: Graph, arrays: Arrays = (), schedule: Schedule = nest) -> list[Array]:

@@ -311,10 +311,26 @@ class Emitter:
             )
             self.effect(f"store {value.typed}, ptr {pointer.name}, align {align}{ending}")
             return
+        mask = self._unforeseen(mask, value.base)
         name = f"@llvm.masked.store.{suffix(value.base, value.lanes)}.p0"
         self.module.declare(f"void {name}({value.type}, ptr, i32, {mask.type})")
         arguments = f"{value.typed}, ptr {pointer.name}, i32 {align}, {mask.typed}"
         self.effect(f"call void {name}({arguments}){pointer.scope}")
+
+    def _unforeseen(self, mask: Value, base: str) -> Value:
+        """The same mask, of which LLVM does not know which lanes it has.
+
+        With AVX-512, where LLVM knows that a mask has one lane, it writes a number that it makes
+        narrower as wide as it was, so over its neighbours (llvm-project issue 179489, mended in
+        February 2026).
+        """
+        if base not in ("i8", "i16", "i32") or not self.module.machine.has("avx512bw"):
+            return mask
+        own = [*range(mask.lanes)]
+        given = mask.shuffle(own + own[:1] * (8 - len(own))) if len(own) < 8 else mask
+        text = f'call {given.type} asm "", "=k,0"({given.typed})'  # a register of 8 lanes or more
+        hidden = self.emit(text, "i1", given.lanes)
+        return hidden.shuffle(own) if len(own) < 8 else hidden
 
     def fetch(self, pointer: Value, offset: Value, base: str) -> None:
         """Bring the line of an element into the second cache; it need not exist."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from fences import fenced
 from graphc.compile import build
 from graphc.grad import gradients
 from graphc.graph import Array, Graph
@@ -17,9 +18,10 @@ DIFFERENTIABLE = [s for s in DISTINCT if s.wrt]
 
 
 def run(graph: Graph, backend: str, arrays: Sequence[Array]) -> list[Array]:
-    runner = build(graph, backend, {}).runner
-    assert runner is not None
-    return runner.run(arrays)
+    with fenced():
+        runner = build(graph, backend, {}).runner
+        assert runner is not None
+        return runner.run(arrays)
 
 
 @pytest.mark.parametrize("sample", DISTINCT, ids=str)

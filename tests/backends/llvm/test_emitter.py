@@ -37,6 +37,24 @@ def test_masked_loop_over_any_size(pipeline, n, rng):
     assert (y[n:] == 0).all()
 
 
+@pytest.mark.parametrize(("wide", "narrow"), [("i32", "i16"), ("i32", "i8"), ("i64", "i32")])
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+def test_neighbours_of_narrowed_numbers_stay(wide, narrow, lanes):
+    """LLVM knows the mask, and may not write one number as wide as it was."""
+    kinds = [np.dtype(f"{base.replace('i', 'int')}") for base in (wide, narrow)]
+    for left in range(1, lanes + 1):
+        module = Module()
+        f = module.function("run", [("ptr", "x"), ("ptr", "y")])
+        x, y = f.parameters
+        mask = f.lanes_below(f.constant(0, "i64"), left, lanes)
+        f.store(f.load(x, wide, lanes).convert("trunc", narrow), y, mask=mask)
+        f.ret()
+        run = compiled(module, "run", None, POINTER, POINTER)
+        source, found = np.full(lanes, -7, kinds[0]), np.zeros(lanes, kinds[1])
+        run(source.ctypes.data, found.ctypes.data)
+        assert found.tolist() == [-7] * left + [0] * (lanes - left)
+
+
 def test_loops_carry_values_and_nest():
     module = Module()
     f = module.function("run", [("i64", "n")], "i64")
