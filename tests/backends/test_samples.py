@@ -14,6 +14,8 @@ from graphc.graph import Array, Graph
 from graphc.ops.reduction import sum_over
 from samples import DISTINCT, Sample
 
+pytestmark = pytest.mark.sweep
+
 DIFFERENTIABLE = [s for s in DISTINCT if s.wrt]
 
 

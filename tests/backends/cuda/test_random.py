@@ -19,6 +19,8 @@ from random_graphs import build, gradient_graph
 from random_ops import Manner
 from simulated import Case, device, failures
 
+pytestmark = pytest.mark.sweep
+
 Make = Callable[[int, int], Case | None]
 """What makes the case of a seed and a number of steps; none where the graph does not fit."""
 

@@ -10,6 +10,8 @@ from graphc.ops.reduction import sum_over
 from samples import DISTINCT, Sample
 from simulated import Case, failures
 
+pytestmark = pytest.mark.sweep
+
 TOGETHER = 60
 """Samples of one test."""
 DIFFERENTIABLE = [s for s in DISTINCT if s.wrt]
