@@ -98,7 +98,10 @@ class _Program:
 
 def _program(job: Job, gc: Any) -> _Program:
     inputs = {n: dsl.input(n, x.shape, x.dtype.name) for n, x in job.inputs.items()}
-    stored = {n: dsl.param(x, n, dtype=x.dtype.name) for n, x in job.parameters.items()}
+    if isinstance(job.task, Forward):
+        stored = {n: dsl.constant(x) for n, x in job.parameters.items()}
+    else:
+        stored = {n: dsl.param(x, n, dtype=x.dtype.name) for n, x in job.parameters.items()}
     tensors = {**without_cotangent(inputs), **stored}
     match job.task:
         case Forward():
