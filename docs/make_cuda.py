@@ -8,6 +8,7 @@ usage: python docs/make_cuda.py              make the listings anew
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +18,9 @@ import numpy as np
 from make_readme import BLOCK, ROOT, busiest, fenced, graphc
 
 from graphc.backends.cuda import TAKES, library_of
+from graphc.backends.cuda.code import Form, forms
 from graphc.backends.cuda.device import Limits, Unit
-from graphc.backends.cuda.executable import Executable, Form, forms
+from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.nvidia import listing
 from graphc.backends.cuda.prelude import part
 from graphc.backends.cuda.sim.device import Simulator
@@ -31,6 +33,7 @@ from graphc.stages import Stages
 from graphc.types import DTYPES, TensorType
 
 PAGE, LESSON = Path(__file__).resolve().parent / "cuda.md", "examples/10_gpu.py"
+ATTENTION = "examples/11_attention.py"
 TARGET, BACKEND = f"{LESSON}:y", ("--backend", "cuda-sim")
 BARRIER = "gc_sync();"
 ORDERS = {"as counted": 0, "reversed": 1, "at random": 7}
@@ -40,7 +43,7 @@ ORDERS = {"as counted": 0, "reversed": 1, "at random": 7}
 def product() -> tuple[Stages, Form]:
     """The stages of the lesson's product, and its one kernel."""
     stages = Stages(find_target(str(ROOT / LESSON) + ":y").graph, {}, TAKES)
-    (form,) = forms(stages.program.kernels, Limits())
+    (form,) = forms(stages.program, Limits())
     return stages, form
 
 
@@ -179,8 +182,16 @@ def machine(kind: str, m: int, k: int) -> str:
     """The machine code of a product of m x k by k x m numbers."""
     a, b = (Input(n, TensorType(DTYPES[kind], s))() for n, s in (("a", (m, k)), ("b", (k, m))))
     stages = Stages(Graph((a, b), (matmul(a, b),)), {}, TAKES)
-    units = [p.unit for form in forms(stages.program.kernels, Limits()) for p in form.phases]
+    units = [p.unit for form in forms(stages.program, Limits()) for p in form.phases]
     return "\n".join(listing.text(unit, "sass", Limits().target) for unit in units)
+
+
+# Attention ----------------------------------------------------------------------------------------
+def attention() -> str:
+    """What the lesson about it prints."""
+    command = [sys.executable, str(ROOT / ATTENTION)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return fenced(said.rstrip())
 
 
 # Without a barrier --------------------------------------------------------------------------------
@@ -236,7 +247,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (
         program, graph, kernels, launch, cuda, whole, primitives, ptx, sass, usage, counts,
-        forgotten, race,
+        attention, forgotten, race,
     )
 } | {name: lambda n=n: loops(n) for n, name in enumerate(("fill", "step", "results"))}  # fmt: skip
 COMPILED = {"ptx", "sass", "usage", "counts", "race"}

@@ -62,7 +62,7 @@ def build(
     bytes. Raises `UserError` GC0104 when they take more, or the backend plans no memory.
     """
     folder = load_backend(backend)
-    if memory is not None and folder.TAKES != "program":
+    if memory is not None and folder.TAKES == "graph":
         raise UserError(
             "GC0104", f"the {backend} backend plans no memory", fix="use backend='llvm'"
         )
@@ -287,7 +287,11 @@ class Executable:
         return draw(self.stages["optimised"], **options)
 
     def profile(self, *arrays: Any, repeats: int = 10) -> list[tuple[str, float]]:
-        """The median seconds of each kernel over ``repeats`` runs; updates are applied."""
+        """The median seconds of each kernel over ``repeats`` runs; updates are applied. On a GPU,
+        kernels that share a launch share its time in proportion to their elements.
+        """
+        if repeats < 1:
+            raise UserError("GC0104", f"{repeats} runs have no median", fix="use repeats=1 or more")
         runner, dense = self._prepared(arrays)
         program = self.program
         seconds = runner.profile(dense, repeats)

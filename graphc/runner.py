@@ -3,16 +3,17 @@
 Comes in: the name of a backend. Goes out: the module that builds its executables. A separate step
 because a backend may need packages that are not there, and may offer passes that others do not.
 
-A backend's module has ``TAKES`` ("graph" or "program", the last stage it wants), ``PASSES`` (the
-optional passes it offers), ``place`` (where it takes arrays without a trip through the host), and
-``build``; one that takes programs has ``recall`` too.
+A backend's module has ``TAKES`` (the last stage it wants: "graph", "program", or "program without
+scores", whose kernels compute scores of attention again), ``PASSES`` (the optional passes it
+offers), ``place`` (where it takes arrays without a trip through the host), and ``build``; one that
+takes programs has ``recall`` too.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from graphc.errors import UserError
 from graphc.graph import Array
@@ -20,6 +21,7 @@ from graphc.results import Result
 
 BACKENDS = {"numpy": "interpreter", "llvm": "llvm", "cuda": "cuda.nvidia", "cuda-sim": "cuda.sim"}
 """Backend names and the folders that hold them."""
+Form = TypeVar("Form")
 
 
 class Runner(Protocol):
@@ -55,6 +57,22 @@ class Runner(Protocol):
     def profile(self, arrays: Sequence[Any], repeats: int) -> list[float]:
         """Median seconds of each kernel."""
         ...
+
+
+def of_kernel(forms: Sequence[Form], kernel: int | None) -> Sequence[Form]:
+    """What a runner holds for each kernel, ``forms``: all, or that of number ``kernel`` alone.
+    Raises `UserError` GC0104 for a number that no kernel has.
+    """
+    if kernel is None:
+        return forms
+    if kernel not in range(len(forms)):
+        raise UserError(
+            "GC0104",
+            f"there is no kernel {kernel!r}",
+            why=f"the program has {len(forms)} kernels, counted from 0",
+            fix="see them with source('kernels')",
+        )
+    return [forms[kernel]]
 
 
 def load_backend(name: str) -> Any:

@@ -23,6 +23,9 @@ from graphc.passes import optimise, prepare, without_unread
 from graphc.rewrite import Ledger
 
 Watch = Callable[[str, Any], None]
+WITHOUT_SCORES = "program without scores"
+"""What a backend takes whose schedules compute scores of attention where they are read
+(`graphc.kernels.scores`)."""
 
 
 class Stages(Mapping[str, Any]):
@@ -48,13 +51,18 @@ class Stages(Mapping[str, Any]):
             "graph": lambda given: specialise(given, self.sizes),
             "optimised": lambda _: optimise(self.source, ledger=self._ledger, watch=watch),
         }
-        if takes == "program":
-            saving = memory is not None
-            self._makers["prepared"] = lambda given: prepare(given, self._ledger, saving=saving)
+        if takes != "graph":
+            saving, self._recomputing = memory is not None, takes == WITHOUT_SCORES
+            self._makers["prepared"] = lambda given: prepare(
+                given, self._ledger, saving=saving, recomputing=self._recomputing
+            )
             self._makers["kernels"] = lambda given: self._lowered(given, memory)
 
     def _lowered(self, graph: Graph, memory: int | None) -> Program:
-        return lower(graph) if memory is None else lower_within(graph, memory, self._ledger)
+        again = self._recomputing
+        if memory is None:
+            return lower(graph, recomputing=again)
+        return lower_within(graph, memory, self._ledger, recomputing=again)
 
     def __getitem__(self, wanted: str) -> Any:
         if wanted not in self._makers:

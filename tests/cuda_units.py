@@ -292,25 +292,3 @@ KERNEL(ring, 96, 1)(TENSOR_MAP map, float* __restrict__ y) {
 EXPORT(ring)
 """,
 )
-
-LAST_BLOCK = Unit(
-    "last_block",
-    """// y[0] = the sum of x[5, 64]: each block leaves a part, the last one adds the parts up
-KERNEL(last_block, 64, 1)(const float* __restrict__ x, float* parts, float* y, u32* counter) {
-  SHARED_MEMORY(shared);
-  float* sums = (float*)shared;
-  const i32 t = gc_thread();
-  float sum = x[gc_block_x() * 64 + t];
-  for (i32 n = 16; n; n /= 2) sum += gc_shuffle_down(sum, n);
-  if (gc_lane() == 0) sums[t / 32] = sum;
-  gc_sync();
-  if (t == 0) parts[gc_block_x()] = sums[0] + sums[1];
-  if (gc_last_block(counter, 5) && t == 0) {
-    float total = 0;
-    for (i32 n = 0; n < 5; ++n) total += parts[n];
-    y[0] = total;
-  }
-}
-EXPORT(last_block)
-""",
-)

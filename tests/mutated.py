@@ -10,7 +10,8 @@ import pytest
 
 import graphc as gc
 from graphc import nn
-from graphc.backends.cuda import tensor_cores
+from graphc.backends.cuda import attention_tiles, tensor_cores
+from graphc.backends.cuda.attention_tiles import Tile as Steps
 from graphc.backends.cuda.device import Limits, Unit
 from graphc.backends.cuda.tensor_cores import Tile
 from mutation import Generated, Program, Written
@@ -80,6 +81,18 @@ def product(m: int, k: int, n: int, kind: str = "float32", tile: Tile | None = N
         return of([a, b], a @ b, limits=ONE if tile else None)
 
 
+def attention(kind: str, tile: Steps, width: int = 16) -> Program:
+    """There and back, by two warps, in an odd number of steps; one way where values are wide."""
+    sizes = zip("qkv", (64, 5 * tile.places, 5 * tile.places), (16, 16, width), strict=True)
+    q, k, v = (gc.input(name, (1, 1, *size), kind) for name, *size in sizes)
+    o = nn.scaled_dot_product_attention(q, k, v)
+    back = gc.grad((o * o).sum(), [q, k, v]) if width == 16 else []
+    with pytest.MonkeyPatch.context() as patch:
+        for tiles in ("TILES", "PLAIN"):
+            patch.setattr(attention_tiles, tiles, (tile,))
+        return of([q, k, v], o, *back)
+
+
 PROGRAMS: dict[str, Program] = {
     "layer norm": layer_norm(),
     "batch norm": batch_norm(),
@@ -91,5 +104,8 @@ PROGRAMS: dict[str, Program] = {
     "product by one warp": product(64, 512, 64, "bfloat16"),
     "product by warps": product(64, 512, 256, "bfloat16", Tile(64, 64, 64, (2, 2), 3)),
     "product by warpgroups": product(64, 512, 256, "bfloat16", Tile(64, 128, 128, (1, 2), 3, 4)),
+    "attention": attention("float32", Steps(2, 16, 32, 1)),
+    "attention by matrix instructions": attention("bfloat16", Steps(2, 16, 32, 2)),
+    "attention in two walks": attention("bfloat16", Steps(2, 16, 64, 2), 256),
     "folds": Written(FOLDS, 1, 128, 32, (512, 4)),
 }

@@ -21,8 +21,9 @@ import numpy as np
 
 from execute import outcome
 from graphc.backends.cuda import TAKES, library_of
+from graphc.backends.cuda.code import Form, forms
 from graphc.backends.cuda.device import Launch, Limits, Unit
-from graphc.backends.cuda.executable import Executable, Form, forms
+from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.prelude import part
 from graphc.backends.cuda.sim.device import Simulator
 from graphc.backends.cuda.sim.sanitize import watched
@@ -34,7 +35,7 @@ ORDERS = (0, 1, 7)
 """Seeds of the order of threads: as counted, reversed, random."""
 
 WAITS = (
-    r"sync|sync_warp|sync_some|sync_or|fence|copy_commit|copy_wait<\d+>|barrier_init|barrier_fence"
+    r"sync|sync_warp|sync_some|copy_commit|copy_wait<\d+>|barrier_init|barrier_fence"
     r"|barrier_arrive|barrier_expect|barrier_wait|wgmma_fence|wgmma_commit|wgmma_wait<\d+>"
 )
 _WAIT = re.compile(rf"\bgc_(?:{WAITS})\(")
@@ -67,7 +68,7 @@ class Generated:
 
     def __post_init__(self) -> None:
         self.stages = Stages(self.graph, {}, TAKES)
-        self.forms = forms(self.stages.program.kernels, self.limits)
+        self.forms = forms(self.stages.program, self.limits)
 
     @property
     def units(self) -> list[Unit]:
@@ -152,10 +153,8 @@ def without_waits(text: str) -> Iterator[tuple[str, int, str]]:
         while depth:
             depth += {"(": 1, ")": -1}.get(text[end], 0)
             end += 1
-        call = text[found.start() : end]
-        left = text[found.end() - 1 : end] if call.startswith("gc_sync_or") else "(void)0"
         line = text.count("\n", 0, found.start()) + 1
-        yield call, line, f"{text[: found.start()]}{left}{text[end:]}"
+        yield text[found.start() : end], line, f"{text[: found.start()]}(void)0{text[end:]}"
 
 
 def texts(unit: Unit) -> Iterator[tuple[str, str, int, str]]:

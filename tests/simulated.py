@@ -15,7 +15,8 @@ import numpy as np
 
 from execute import interpreted, outcome
 from graphc.backends.cuda import TAKES, library_of
-from graphc.backends.cuda.executable import Executable, Form, forms
+from graphc.backends.cuda.code import Form, forms
+from graphc.backends.cuda.executable import Executable
 from graphc.compile import build
 from graphc.errors import CompilerBug, GraphcError
 from graphc.graph import Array, Graph
@@ -74,7 +75,7 @@ def failures(cases: Iterable[Case]) -> list[str]:
 
 def _made(case: Case) -> tuple[Case, Program, Graph, list[Form]]:
     program, source = case.compiled()
-    return case, program, source, forms(program.kernels, device().limits)
+    return case, program, source, forms(program, device().limits)
 
 
 def _failures(case: Case, program: Program, source: Graph, fs: list[Form]) -> list[str]:

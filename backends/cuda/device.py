@@ -163,7 +163,9 @@ class Device(Protocol):
         ...
 
     def write(self, address: int, array: Array) -> None:
-        """Copy a dense array to the device; the array may change when the call returns."""
+        """Copy an array to the device, row by row whatever its order is here; it may change when
+        the call returns.
+        """
         ...
 
     def read(self, address: int, array: Array, after: Mark | None = None) -> None:

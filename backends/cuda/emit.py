@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from graphc.backends.cuda.device import WARP, Unit
 from graphc.backends.cuda.expressions import Expressions
-from graphc.backends.cuda.fragments import copy, multiply, pipeline, regroup
+from graphc.backends.cuda.fragments import TILE_ALIGNMENT, copy, multiply, pipeline, regroup
 from graphc.backends.cuda.launch import TEAMS, block_threads, grid_of, together, touched
 from graphc.backends.cuda.packs import Packs, packs
 from graphc.backends.cuda.ring import (
@@ -43,6 +43,7 @@ from graphc.loops.ir import (
     BoxCopy,
     Define,
     Local,
+    Locate,
     Loop,
     Multiply,
     Pipeline,
@@ -134,6 +135,7 @@ class Writer(Expressions):
         super().__init__(buffers, owners)
         self.threads, self.shared_bytes = threads, 0
         self.maps: dict[BoxMap, str] = {}
+        self.rooms: dict[Buffer, int] = {}
         self.arrival = ""  # the barrier that counts what arrives
         self.barrier = "gc_sync"  # inside a loop over warps each waits for its own threads only
         self.lines: list[str] = []
@@ -179,8 +181,8 @@ class Writer(Expressions):
                 self.line(f"{total} = {self.folded(function, local, total, value)};")
             case Put():
                 self.put(statement)
-            case Alloc(buffer):
-                self.allocate(buffer)
+            case Alloc() | Locate():
+                self.array(statement)
             case Barrier():
                 self.line(f"{self.barrier}();")
             case AsyncCopy():
@@ -282,16 +284,28 @@ class Writer(Expressions):
         return start
 
     def shared_array(self, buffer: Buffer, copies: int = 1, alignment: int = ALIGNMENT) -> str:
-        """A pointer to so many copies of a buffer, one after another in shared memory."""
+        """A pointer to so many copies of a buffer, one after another in shared memory; a buffer of
+        several pipelines is in one place.
+        """
         base, name = memory_type(buffer.type.dtype), self.new_pointer(buffer)
-        offset = self.shared_room(buffer.type.bytes * copies, alignment)
+        if buffer not in self.rooms:
+            self.rooms[buffer] = self.shared_room(buffer.type.bytes * copies, alignment)
+        offset = self.rooms[buffer]
         self.line(f"{base}* {name} = ({base}*)(shared + {offset});")
         return name
 
+    def array(self, statement: Alloc | Locate) -> None:
+        """A pointer to memory that is new, or that is there already."""
+        if isinstance(statement, Alloc):
+            self.allocate(statement.buffer)
+            return
+        base, name = memory_type(statement.buffer.type.dtype), self.new_pointer(statement.buffer)
+        self.line(f"{base}* {name} = gc_global<{base}>({self.value(statement.address)});")
+
     def allocate(self, buffer: Buffer) -> None:
         base, name = memory_type(buffer.type.dtype), self.new_pointer(buffer)
-        if buffer.scope == "shared":
-            self.shared_array(buffer)
+        if buffer.scope in ("shared", "tile"):
+            self.shared_array(buffer, 1, TILE_ALIGNMENT if buffer.scope == "tile" else ALIGNMENT)
             return
         shape = buffer.shape[1:] if buffer.scope == "register" else buffer.shape
         self.line(f"{base} {name}[{max(math.prod(shape), 1)}];")

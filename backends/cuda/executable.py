@@ -1,104 +1,43 @@
 """A program ready to run on a device: functions, memory, launches in order.
 
-Comes in: a program and a device. Goes out: an object with ``run``. Kernels are scheduled and
-emitted, equal ones once; their launches are recorded, so that a call costs the host little; where a
-library computes a step, its operands come to the host and its results go back.
+Comes in: a program, the code of its kernels and a device. Goes out: an object with ``run``.
+Launches are recorded, so that a call costs the host little; where a library computes a step, its
+operands come to the host and its results go back.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from graphc.backends.cuda.device import Device, Launch, Limits
-from graphc.backends.cuda.emit import Phase, emit
+from graphc.backends.cuda.code import Form, Shared, forms
+from graphc.backends.cuda.device import Device, Launch, Memory
 from graphc.backends.cuda.layout import Layout, rounded
-from graphc.backends.cuda.packs import WIDEST
 from graphc.backends.cuda.residents import Residents, resident
 from graphc.backends.cuda.results import Shelf
-from graphc.backends.cuda.schedule import Plan, normal, plan
+from graphc.backends.cuda.together import shares
 from graphc.dlpack import Borrowed
 from graphc.errors import UserError
 from graphc.expr import Buffer
 from graphc.graph import Array
 from graphc.kernels.calls import Library, call_text, signature
 from graphc.kernels.flat import View
-from graphc.kernels.identity import kernel_identity
 from graphc.kernels.kernel import Call, Kernel, Program
 from graphc.loops.text import loops_text
 from graphc.ops.library import Track, loop_in_python
 from graphc.results import Result
+from graphc.runner import of_kernel
 from graphc.types import INT64, TensorType
 
 FAULT = 8
 """Bytes of a fault cell."""
 Work = Callable[[], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Code:
-    """What equal kernels share: loops, the text and the launch of each phase. ``buffers`` are those
-    of the kernel it was made of, as the identity numbers them; ``scratch`` is memory besides.
-    """
-
-    plan: Plan
-    phases: tuple[Phase, ...]
-    buffers: tuple[Buffer, ...]
-    scratch: tuple[Buffer, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Form:
-    """A kernel, its code (none: a library computes it), and its buffers in the code's order."""
-
-    kernel: Kernel
-    code: Code | None
-    buffers: tuple[Buffer, ...]
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        return self.code.phases if self.code is not None else ()
-
-
-def forms(kernels: Iterable[Kernel], limits: Limits) -> list[Form]:
-    """The kernels with their codes, of which equal kernels have one."""
-    known: dict[str, Code] = {}
-    return [_form(kernel, limits, known) for kernel in kernels]
-
-
-def _form(kernel: Kernel, limits: Limits, known: dict[str, Code]) -> Form:
-    if kernel.call is not None:
-        results = tuple(b for b in kernel.call.results if b is not None)
-        return Form(kernel, None, (*kernel.call.operands, *results))
-    kernel = normal(kernel)
-    starts: dict[Buffer, object] = {
-        b: b.start % WIDEST for b in (*kernel.read, *kernel.written) if isinstance(b, View)
-    }
-    text, buffers = kernel_identity(kernel, starts)  # vectors are aligned or not by the start
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    if key not in known:
-        chosen = plan(kernel, limits)
-        phases = _emitted(f"kernel_{key}", chosen)
-        scratch = (b for p in phases for b in p.buffers if b.scope == "scratch")
-        known[key] = Code(chosen, tuple(phases), buffers, tuple(dict.fromkeys(scratch)))
-    return Form(kernel, known[key], buffers)
-
-
-def _emitted(name: str, chosen: Plan) -> list[Phase]:
-    """The phases of a kernel as text; their checked indices are numbered through."""
-    phases: list[Phase] = []
-    for number, planned in enumerate(chosen):
-        before = sum(len(p.owners) for p in phases)
-        phases.append(emit(f"{name}_{number}", planned.phase, before))
-    return phases
 
 
 class Executable:
@@ -112,7 +51,7 @@ class Executable:
     ) -> None:
         self.program, self.device, self.calls = program, device, calls
         self.lock = threading.Lock()
-        self.forms = [*made] or forms(program.kernels, device.limits)
+        self.forms = [*made] or forms(program, device.limits)
         self._place()
         self._load()
 
@@ -126,6 +65,18 @@ class Executable:
         self._place_mail()
         base = self.arena.address
         self.addresses |= {b: base + offset for b, offset in program.plan.offsets.items()}
+        self.tables: dict[Shared, Memory] = {}
+        for form in self.forms:
+            if form.shared is not None and form.shared not in self.tables:
+                self.tables[form.shared] = self._table(form.shared)
+
+    def _table(self, shared: Shared) -> Memory:
+        """What tells the blocks of a launch that kernels share where their parts are."""
+        starts = [[self._address(b) for b in p.own] for p in shared.group.patterns]
+        rows = shared.parts.rows(starts)
+        memory = self.device.allocate(rows.nbytes)
+        self.device.write(memory.address, rows)
+        return memory
 
     def _place_mail(self) -> None:
         """Inputs, results and cells of faults, each kind one behind another, and what carries them
@@ -176,13 +127,15 @@ class Executable:
         self.runs = [*_stretches(steps, self.device)]
 
     def _launches(self, number: int) -> list[Launch]:
-        """The launches of a kernel."""
+        """The launches of a kernel, those that several kernels share with the last of them."""
         form = self.forms[number]
-        if form.code is None:
+        if form.code is None or (form.shared is not None and number != form.shared.group.last):
             return []
         places = {
             b: self._address(own) for b, own in zip(form.code.buffers, form.buffers, strict=True)
         }
+        if form.shared is not None:
+            places[form.shared.parts.table] = self.tables[form.shared].address
         end = self.scratch.address
         for buffer in form.code.scratch:
             places[buffer] = end
@@ -303,7 +256,7 @@ class Executable:
     # Looking --------------------------------------------------------------------------------------
     def profile(self, arrays: Sequence[Array], repeats: int = 10) -> list[float]:
         """The median seconds of each kernel, run one after another ``repeats`` times; updates are
-        applied.
+        applied. Kernels that share a launch share its time in proportion to their elements.
         """
         with self.lock:
             self._enter(arrays)
@@ -311,7 +264,8 @@ class Executable:
             outputs = self.outbox()
             if self.is_checked:
                 self._check(outputs.pop())
-        return [float(x) for x in np.median(found, axis=0)] if repeats else []
+        seconds = [float(x) for x in np.median(found, axis=0)]
+        return shares(seconds, {f.shared.group for f in self.forms if f.shared is not None})
 
     def _seconds(self, number: int) -> float:
         call = self.forms[number].kernel.call
@@ -323,15 +277,8 @@ class Executable:
 
     def source(self, level: str, kernel: int | None = None) -> str:
         """Text of every distinct kernel, or of number ``kernel``: one of `TEXTS`."""
-        if kernel is not None and kernel not in range(len(self.forms)):
-            raise UserError(
-                "GC0104",
-                f"there is no kernel {kernel!r}",
-                why=f"the program has {len(self.forms)} kernels, counted from 0",
-                fix="see them with source('kernels')",
-            )
-        chosen = self.forms if kernel is None else [self.forms[kernel]]
-        return "\n\n".join(dict.fromkeys(self._text(form, level) for form in chosen))
+        texts = (self._text(form, level) for form in of_kernel(self.forms, kernel))
+        return "\n\n".join(dict.fromkeys(texts))
 
     def _text(self, form: Form, level: str) -> str:
         if form.code is None:
@@ -343,7 +290,8 @@ class Executable:
         if level == "usage":
             told = (self.device.resources(p.unit, p.threads, p.shared_bytes) for p in form.phases)
             return "\n".join(told)
-        return "\n\n".join(self.device.text(p.unit, level) for p in form.phases)
+        head = "" if form.shared is None else f"// {form.shared.parts}\n"
+        return head + "\n\n".join(self.device.text(p.unit, level) for p in form.phases)
 
 
 def _room(form: Form) -> int:

@@ -98,7 +98,8 @@ def _lanes(load: Load, along: Iter, indices: Sequence[Iter]) -> int:
 @dataclass(frozen=True)
 class Part:
     """A part [extent, depth] of a factor that begins at (outer, inner), to be brought into a
-    ``tile``; ``places`` are the values of the indices that choose among matrices.
+    ``tile``; ``places`` are the values of the indices that choose among matrices. Within a
+    `Pipeline` it comes ``ahead`` of its use; elsewhere it goes through registers.
     """
 
     factor: Factor
@@ -106,6 +107,7 @@ class Part:
     outer: Expr
     inner: Expr
     places: Mapping[Iter, Expr]
+    ahead: bool = True
 
     def fill(self, threads: int) -> Statement:
         """The loop over the threads of a block that fills the tile, with zeros beyond the edges."""
@@ -131,7 +133,7 @@ class Part:
         outer, inner = (place, line) if self.factor.turned else (line, place)
         outer, inner = self.outer + outer, self.inner + inner
         present = self._present(outer, inner)
-        if self.factor.load is not None:
+        if self.factor.load is not None and self.ahead:
             first = self._at(self.factor.load, outer, inner)
             assert isinstance(first, Load), "a load elsewhere is a load"
             return AsyncCopy(self.tile, index, first, self.factor.lanes, present)
@@ -144,6 +146,8 @@ class Part:
         def written(value: Expr) -> tuple[Statement, ...]:
             return (Loop(lane, "vector", (Put(self.tile, index, value),), lane.extent),)
 
+        if present == TRUE:
+            return written(value)[0]
         return When(present, written(value), written(zero))
 
     def _present(self, outer: Expr, inner: Expr) -> Expr:

@@ -14,6 +14,7 @@ from graphc.expr import Bounded, Buffer, Load, walk
 from graphc.loops.fragments import ROWS
 from graphc.loops.ir import (
     Alloc,
+    Locate,
     Loop,
     Multiply,
     Pipeline,
@@ -54,8 +55,9 @@ def touched(
     body: tuple[Statement, ...],
 ) -> tuple[tuple[Buffer, ...], frozenset[Buffer], tuple[object, ...]]:
     """The buffers in global memory, those of them that are written, and the owners of checked
-    indices, in order of appearance.
+    indices, in order of appearance; not the buffers that are located on the way.
     """
+    located = {s.buffer for s in statements(body) if isinstance(s, Locate)}
     buffers: dict[Buffer, None] = {}
     written: dict[Buffer, None] = {}
     owners: list[object] = []
@@ -67,7 +69,7 @@ def touched(
                 owners.append(part.owner)
         if isinstance(statement, Put):
             buffers[statement.buffer] = written[statement.buffer] = None
-    outside = tuple(b for b in buffers if is_outside(b))
+    outside = tuple(b for b in buffers if is_outside(b) and b not in located)
     return outside, frozenset(written).intersection(outside), tuple(owners)
 
 

@@ -219,22 +219,6 @@ DEVICE T gc_cast(S x) {
   else return (T)x;
 }
 
-// The last block ------------------------------------------------------------------------------------
-// Whether this block is the last of a grid to come here: what the others wrote before can be read
-// now. All threads of the block call it. The counter is 0 before and after.
-DEVICE bool gc_last_block(u32* counter, u32 blocks) {
-  gc_fence();
-  gc_sync();
-  bool last = false;
-  if (gc_thread() == 0) {
-    last = gc_atomic_add(counter, 1u) == blocks - 1;
-    if (last) *counter = 0;
-  }
-  last = gc_sync_or(last);
-  gc_fence();
-  return last;
-}
-
 // Parts of generated kernels ------------------------------------------------------------------------
 template <class T>
 DEVICE T gc_infinity() {

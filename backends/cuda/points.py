@@ -59,12 +59,18 @@ def spread_of(kernel: Kernel, limits: Limits) -> Spread:
     order = tuple(ordered(kernel))
     lanes = lanes_of(kernel, order) if order else 1
     units = math.prod(i.extent for i in order) // lanes
-    threads = THREADS
-    while threads > WARP and units < threads * limits.multiprocessors:
-        threads //= 2
+    threads = threads_for(units, limits)
     plenty = 2 * RESIDENT * limits.multiprocessors
     turns = 2 if lanes > 1 and units >= plenty and units % (2 * threads) == 0 else 1
     return Spread(order, lanes, turns, threads)
+
+
+def threads_for(units: int, limits: Limits) -> int:
+    """Threads of a block where so many ``units`` of work have a thread each."""
+    threads = THREADS
+    while threads > WARP and units < threads * limits.multiprocessors:
+        threads //= 2
+    return threads
 
 
 def points(kernel: Kernel, limits: Limits = USUAL) -> tuple[tuple[Statement, ...], ...]:
@@ -125,7 +131,7 @@ def spread(kernel: Kernel, how: Spread) -> tuple[Statement, ...]:
     builder.open(thread, "thread")
     if how.turns > 1:
         builder.open(turn, "unroll")
-    whole = partial(_neighbours, builder, kernel, how, number, lane)
+    whole = partial(neighbours, builder, kernel, how, number, lane)
     if rest:
         tail = partial(_tail, builder, kernel, how, number)
         builder.branch(apply("less", number, how.units), whole, tail)
@@ -134,7 +140,7 @@ def spread(kernel: Kernel, how: Spread) -> tuple[Statement, ...]:
     return builder.close_all()
 
 
-def _neighbours(builder: Nest, kernel: Kernel, how: Spread, number: Expr, lane: Iter) -> None:
+def neighbours(builder: Nest, kernel: Kernel, how: Spread, number: Expr, lane: Iter) -> None:
     """All points of one access."""
     stages = placed(kernel, unravelled(number, how.order, how.lanes, lane)).stages
     if how.lanes == 1:

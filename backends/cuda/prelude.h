@@ -21,14 +21,18 @@ DEVICE i32 gc_block_x() { return (i32)blockIdx.x; }
 DEVICE i32 gc_block_y() { return (i32)blockIdx.y; }
 DEVICE i32 gc_block_z() { return (i32)blockIdx.z; }
 
+// An array in global memory: there an address is what it is elsewhere, but the compiler knows more.
+template <class T>
+DEVICE T* gc_global(i64 address) {
+  return (T*)__cvta_global_to_generic((size_t)address);
+}
+
 // Barriers ------------------------------------------------------------------------------------------
 DEVICE void gc_sync() { __syncthreads(); }
-DEVICE bool gc_sync_or(bool value) { return __syncthreads_or(value); }
 DEVICE void gc_sync_warp() { __syncwarp(); }
 DEVICE void gc_sync_some(i32 id, i32 threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
-DEVICE void gc_fence() { __threadfence(); }
 
 // Shuffles: the intrinsics know 4 and 8 bytes -------------------------------------------------------
 #define GC_SHUFFLE(name, intrinsic)                                  \

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphc.backends.cuda import attention_tiles
 from graphc.backends.cuda.across import Sum, beside_rows, is_scatter, separated
+from graphc.backends.cuda.attention import Scores, find_scores
+from graphc.backends.cuda.attention_apart import apart
+from graphc.backends.cuda.attention_loops import scored
 from graphc.backends.cuda.choice import choice
 from graphc.backends.cuda.columns import columns, strip_of
 from graphc.backends.cuda.cut import cut
@@ -110,6 +114,9 @@ def _flat(kernel: Kernel, limits: Limits) -> Plan:
 
 def _stages(kernel: Kernel, limits: Limits) -> Plan:
     """The plan of a kernel without scatters."""
+    scores = find_scores(kernel)
+    if scores is not None:
+        return _scored(scores, limits)
     matrices = product(kernel, limits)
     if matrices is not None:
         chosen = choose(matrices, limits)
@@ -121,6 +128,14 @@ def _stages(kernel: Kernel, limits: Limits) -> Plan:
     if len(cuts) == 1:
         return _alone(kernel, limits)
     return tuple(p for part in cuts for p in _alone(collapse(part), limits))
+
+
+def _scored(scores: Scores, limits: Limits) -> Plan:
+    """The plan of attention: its scores are in memory only if no tile fits."""
+    chosen = attention_tiles.choose(scores, limits)
+    if chosen is not None:
+        return _named(chosen, scored(chosen))
+    return tuple(p for part in apart(scores) for p in _flat(part, limits))
 
 
 def _alone(kernel: Kernel, limits: Limits) -> Plan:

@@ -133,7 +133,7 @@ def product(kernel: Kernel, limits: Limits) -> Product | None:
     if found is None or found.total.dtype != FLOAT32:
         return None
     m = matrices(found)
-    dtype = _common(_kind(m.first), _kind(m.second), limits)
+    dtype = common(kind(m.first), kind(m.second), limits)
     if dtype is None or not (_sizes_suit(m) and _is_linear(found)):
         return None
     inner = _nearest_last(m.inner, (m.first, m.second))
@@ -144,7 +144,7 @@ def product(kernel: Kernel, limits: Limits) -> Product | None:
     )
 
 
-def _kind(factor_: Expr) -> DType:
+def kind(factor_: Expr) -> DType:
     """The dtype that holds a factor without loss: narrow floats are computed with as float32."""
     if isinstance(factor_, Load):
         return factor_.buffer.type.dtype
@@ -157,7 +157,7 @@ def _kind(factor_: Expr) -> DType:
     return factor_.dtype
 
 
-def _common(first: DType, second: DType, limits: Limits) -> DType | None:
+def common(first: DType, second: DType, limits: Limits) -> DType | None:
     """The dtype in which tensor cores multiply such factors. Float32 stands for TF32, which holds
     every narrow float.
     """

@@ -35,6 +35,7 @@ from graphc.kernels.calls import Library
 from graphc.kernels.kernel import Program
 from graphc.ops.library import Track
 from graphc.results import Result, arrived
+from graphc.runner import of_kernel
 
 Choose = Callable[[list[Form]], list[Form]]
 
@@ -300,7 +301,7 @@ class Executable:
                     line[kernel] = time.perf_counter() - start
                     first += count
             del outputs
-        return [float(x) for x in np.median(seconds, axis=0)] if repeats else []
+        return [float(x) for x in np.median(seconds, axis=0)]
 
     def source(self, level: str, kernel: int | None = None) -> str:
         """Text of every distinct kernel, or of number ``kernel``: "loops", "llvm" or "asm"."""
@@ -309,15 +310,7 @@ class Executable:
             "llvm": lambda c: c.ir if c.kernel.call is None else c.text,
             "asm": lambda c: jit.assembly(c.ir) if c.kernel.call is None else c.text,
         }
-        if kernel is not None and kernel not in range(len(self.compiled)):
-            raise UserError(
-                "GC0104",
-                f"there is no kernel {kernel!r}",
-                why=f"the program has {len(self.compiled)} kernels, counted from 0",
-                fix="see them with source('kernels')",
-            )
-        chosen = self.compiled if kernel is None else [self.compiled[kernel]]
-        distinct = {c.name: c for c in chosen}
+        distinct = {c.name: c for c in of_kernel(self.compiled, kernel)}
         return "\n\n".join(makers[level](c) for c in distinct.values())
 
 

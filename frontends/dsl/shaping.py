@@ -7,13 +7,14 @@ Comes in: tensors and axes. Goes out: tensors of the same elements at other plac
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
 from graphc.dims import Size
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
-from graphc.frontends.dsl.autocast import factors
+from graphc.frontends.dsl.autocast import multiplied
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import tensordot_nodes
 from graphc.frontends.dsl.tensor import Tensor, Value, apply, matmul, tensor
@@ -195,7 +196,7 @@ def take_along_axis(x: Value, indices: Value, axis: int = -1) -> Tensor:
 @at_user_line
 def einsum(equation: str, *tensors: Value) -> Tensor:
     """Einstein's summation, e.g. ``einsum("bij,bjk->bik", a, b)``; dtypes promote."""
-    return Tensor(einsum_nodes(equation, *factors(*_promoted("einsum", tensors))))
+    return Tensor(multiplied(partial(einsum_nodes, equation), *_promoted("einsum", tensors)))
 
 
 @at_user_line

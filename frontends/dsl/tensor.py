@@ -14,7 +14,7 @@ from graphc.arith import Arithmetic
 from graphc.dims import Size, product
 from graphc.errors import UserError
 from graphc.frontends.dsl import manners
-from graphc.frontends.dsl.autocast import factors
+from graphc.frontends.dsl.autocast import multiplied
 from graphc.frontends.dsl.indexing import index_node
 from graphc.frontends.dsl.manners import at_user_line
 from graphc.frontends.dsl.products import matmul_nodes
@@ -345,4 +345,4 @@ def matmul(a: Value, b: Value, *, dtype: Any = None) -> Tensor:
     """
     if dtype is not None:
         a, b = tensor(a).astype(dtype), tensor(b).astype(dtype)
-    return Tensor(matmul_nodes(*factors(*manners.promoted(a, b))))
+    return Tensor(multiplied(matmul_nodes, *manners.promoted(a, b)))

@@ -10,11 +10,12 @@ import operator
 from collections.abc import Sequence
 
 from graphc.errors import UserError
-from graphc.frontends.dsl.autocast import factors
+from graphc.frontends.dsl.autocast import multiplied
 from graphc.frontends.dsl.elementwise import rsqrt, where
 from graphc.frontends.dsl.manners import at_user_line, promoted
 from graphc.frontends.dsl.shaping import tensordot
 from graphc.frontends.dsl.tensor import Axis, Tensor, Value, spread, tensor
+from graphc.graph import Node
 from graphc.ops.convolution import convolution, convolution_transposed
 from graphc.ops.reduction import broadcast_in
 from graphc.ops.window import Window, Windows
@@ -30,8 +31,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 def linear(x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """``x @ weight.T + bias``: x ``[..., in]``, weight ``[out, in]``, bias ``[out]``."""
-    y = _along_rows(x, weight)
-    return y if bias is None else y + bias
+    return _along_rows(x, weight, bias)
 
 
 def bilinear(x1: Value, x2: Value, weight: Value, bias: Value | None = None) -> Tensor:
@@ -42,9 +42,12 @@ def bilinear(x1: Value, x2: Value, weight: Value, bias: Value | None = None) -> 
     return y if bias is None else y + bias
 
 
-def _along_rows(x: Value, weight: Value) -> Tensor:
-    left, right = factors(*promoted(x, weight))
-    return tensordot(Tensor(left), Tensor(right), ((-1,), (1,)))
+def _along_rows(x: Value, weight: Value, bias: Value | None = None) -> Tensor:
+    def make(left: Node, right: Node) -> Node:
+        y = tensordot(Tensor(left), Tensor(right), ((-1,), (1,)))
+        return (y if bias is None else y + bias).node
+
+    return Tensor(multiplied(make, *promoted(x, weight)))
 
 
 @at_user_line
@@ -64,12 +67,17 @@ def conv(
     ``[n, out, *((size + 2*padding - dilation*(kernel-1) - 1) // stride + 1)]``. "same" padding
     keeps the sizes of x at stride 1. Raises `UserError` GC0101, GC0102, GC0103.
     """
-    image, filters = factors(tensor(x).node, tensor(weight).node)
+    image, filters = tensor(x).node, tensor(weight).node
     rank = _spatial_rank(x, weight)
     dilations = several(dilation, rank)
     around = pairs(padding, filters.type.static_shape[2:], dilations)
     strides = several(stride, rank)
-    return _biased(Tensor(convolution(image, filters, strides, around, dilations, groups)), bias)
+
+    def make(image: Node, filters: Node) -> Node:
+        y = convolution(image, filters, strides, around, dilations, groups)
+        return _biased(Tensor(y), bias).node
+
+    return Tensor(multiplied(make, image, filters))
 
 
 @at_user_line
@@ -89,13 +97,17 @@ def conv_transposed(
     Sizes grow to ``(size-1)*stride - 2*padding + dilation*(kernel-1) + 1 + output_padding``;
     padding of less than 0 adds what the bias alone makes.
     """
-    image, filters = factors(tensor(x).node, tensor(weight).node)
+    image, filters = tensor(x).node, tensor(weight).node
     rank = _spatial_rank(x, weight)
     dilations, strides = several(dilation, rank), several(stride, rank)
     around = pairs(padding, filters.type.static_shape[2:], dilations)
     extra = several(output_padding, rank)
-    made = convolution_transposed(image, filters, strides, around, dilations, groups, extra)
-    return _biased(Tensor(made), bias)
+
+    def make(image: Node, filters: Node) -> Node:
+        y = convolution_transposed(image, filters, strides, around, dilations, groups, extra)
+        return _biased(Tensor(y), bias).node
+
+    return Tensor(multiplied(make, image, filters))
 
 
 # Normalisation ------------------------------------------------------------------------------------

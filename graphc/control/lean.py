@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from graphc.graph import Graph, Node, toposort
 from graphc.ops.contraction import Contract
 from graphc.ops.copy import awaited
+from graphc.ops.elementwise import cast_to, is_widening
 from graphc.ops.reduction import fold
 from graphc.rewrite import number_of
+from graphc.types import DType
 
 if TYPE_CHECKING:
     from graphc.control.scan import Scan
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Term:
     """What a step adds to a carry: the ``product`` of two ``factors``, or (None) one alone; and
-    then operations that only move its elements.
+    then operations that only move its elements. Factors that were widened for the product are
+    those from before, which take less memory.
     """
 
     factors: tuple[Node, ...]
     product: Contract | None
     moves: tuple[Node, ...]
+    dtype: DType
 
     def total(self, stacks: Sequence[Node]) -> Node:
         """The sum over all steps, given the stacks of the factors."""
@@ -44,7 +48,8 @@ class Term:
         else:
             left, right = self.product.left, self.product.right
             step = max((*left, *right), default=-1) + 1
-            found = Contract((step, *left), (step, *right), self.product.out)(*stacks)
+            wide = (cast_to(stack, self.dtype) for stack in stacks)
+            found = Contract((step, *left), (step, *right), self.product.out)(*wide)
         for move in reversed(self.moves):
             found = move.op(found)
         return found
@@ -184,7 +189,7 @@ def _alone(node: Node) -> Term:
     while node.op.kind == "free" and len(node.inputs) == 1:
         moves.append(node)
         (node,) = node.inputs
-    return Term((node,), None, tuple(moves))
+    return Term((node,), None, tuple(moves), node.dtype)
 
 
 def _product(node: Node) -> Term | None:
@@ -196,13 +201,15 @@ def _product(node: Node) -> Term | None:
         return None
     if sum(sizes[1:]) > sizes[0]:
         return None
-    factors = tuple(map(_awaited_value, base.inputs))
-    return Term(factors, base.op, term.moves)  # type: ignore[arg-type]
+    factors = tuple(map(_stackable, base.inputs))
+    return Term(factors, base.op, term.moves, base.dtype)  # type: ignore[arg-type]
 
 
-def _awaited_value(node: Node) -> Node:
-    """What a value is that waits for others: the sequence that a checkpoint begins with."""
-    while awaited(node):
+def _stackable(node: Node) -> Node:
+    """What is to be stacked for a factor: it need not wait for others, as the sequence does that a
+    checkpoint begins with, and narrow floats need not be widened yet.
+    """
+    while awaited(node) or is_widening(node):
         node = node.inputs[-1]
     return node
 

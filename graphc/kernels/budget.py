@@ -36,7 +36,9 @@ LONGEST = 64
 """Operations that are repeated for one value at most."""
 
 
-def lower_within(graph: Graph, limit: int, ledger: Ledger | None = None) -> Program:
+def lower_within(
+    graph: Graph, limit: int, ledger: Ledger | None = None, *, recomputing: bool = False
+) -> Program:
     """The program of ``graph`` whose temporaries take at most ``limit`` bytes; what is computed
     again is noted in the ledger.
 
@@ -44,7 +46,7 @@ def lower_within(graph: Graph, limit: int, ledger: Ledger | None = None) -> Prog
     where it is made, and so rounded once less. Raises `UserError` GC0104 when no program is found,
     with the least that was.
     """
-    best = program = lower(graph, saving=True)
+    best = program = lower(graph, saving=True, recomputing=recomputing)
     idle = 0
     notes: list[tuple[Node, Node]] = []
     while best.plan.arena_bytes > limit and idle < PATIENCE:
@@ -54,7 +56,7 @@ def lower_within(graph: Graph, limit: int, ledger: Ledger | None = None) -> Prog
             break
         remade = _Remade(lives, given_up)
         notes += remade.notes
-        program = lower(remade.graph, saving=True)
+        program = lower(remade.graph, saving=True, recomputing=recomputing)
         better = program.plan.arena_bytes < best.plan.arena_bytes
         best, idle = (program, 0) if better else (best, idle + 1)
     if best.plan.arena_bytes > limit:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from graphc.graph import Node, readers
 from graphc.kernels.trace import DEEP
+from graphc.ops.elementwise import is_widening
 from graphc.scalars import SCALARS
 
 CHEAP = 4
@@ -36,17 +37,11 @@ def memory_candidates(order: list[Node], roots: set[Node]) -> set[Node]:
     for node in reversed(order):
         if any(_is_hard(r) or (r not in real and r in wanted) for r in reading[node]):
             wanted.add(node)
-        if node.op.kind in ("leaf", "free") or (_is_widening(node) and node not in roots):
+        if node.op.kind in ("leaf", "free") or (is_widening(node) and node not in roots):
             continue
         if node in roots or node in wanted or node not in cheap:
             real.add(node)
     return real | _too_deep(order, real)
-
-
-def _is_widening(node: Node) -> bool:
-    """Whether it converts a narrow float to the dtype that loads give it anyway."""
-    narrow = node.op.name == "cast" and node.inputs[0].dtype.is_narrow
-    return narrow and node.dtype == node.inputs[0].dtype.computing
 
 
 def _is_hard(reader: Node) -> bool:

@@ -7,7 +7,7 @@ that is cheaper, or read back from the result just stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from functools import partial
 
@@ -31,12 +31,11 @@ from graphc.kernels.kernel import Call, Kernel, Program, Stage, Store
 from graphc.kernels.memory import plan
 from graphc.kernels.order import saving_order
 from graphc.kernels.place import relocated
+from graphc.kernels.roots import with_memory_for_roots, with_wide_sums
+from graphc.kernels.scores import without_scores
 from graphc.kernels.trace import iterators, loads
 from graphc.kernels.update import update_in_place
-from graphc.ops.copy import Copy
-from graphc.ops.elementwise import cast_to
 from graphc.scalars import SCALARS, identity_of
-from graphc.site import serving
 from graphc.types import TensorType
 
 REPEAT = 6
@@ -45,9 +44,10 @@ STACK = 256 << 10
 """Bytes that the rows of one kernel take at most: they lie on the stack of each thread."""
 
 
-def lower(graph: Graph, *, saving: bool = False) -> Program:
+def lower(graph: Graph, *, saving: bool = False, recomputing: bool = False) -> Program:
     """The program of ``graph``, its kernels in the order of the graph or one that is ``saving``
-    memory. Sizes must be static (`graph.specialise`).
+    memory, ``recomputing`` scores rather than keeping them. Sizes must be static
+    (`graph.specialise`).
     """
     graph = with_memory_for_roots(with_wide_sums(graph))
     fusion = fuse(graph)
@@ -57,10 +57,20 @@ def lower(graph: Graph, *, saving: bool = False) -> Program:
     if saving:
         fusion = saving_order(graph, fusion, reads, stored)
     homes, copies = update_in_place(graph, fusion, reads)
-    kernels = [k for g in fusion.groups for k in _kernels(fusion, g, definitions[g], stored, homes)]
+    rows: dict[Buffer, Node] = {}
+    kernels = [
+        k for g in fusion.groups for k in _kernels(fusion, g, definitions[g], stored, homes, rows)
+    ]
     buffers = fusion.tracer.buffers
     placed = [relocated(k, fusion.places, buffers) for k in kernels + copies]
-    kernels = [*map(without_divisions, placed)]
+    kernels, outside = [*map(without_divisions, placed)], _outside(graph, buffers)
+    owners = {b: n for n, b in buffers.items()}
+    gone: Set[Buffer] = frozenset()
+    if recomputing:
+        shorter = without_scores(kernels, outside)
+        kernels, gone = [*map(without_divisions, shorter.kernels)], shorter.gone
+        owners |= {memory: rows[row] for memory, row in shorter.numbers.items()}
+        owners |= {new: owners[old] for new, old in shorter.turned.items()}
     used = {b for k in kernels for b in (*k.read, *k.written)}
     return Program(
         graph,
@@ -68,68 +78,11 @@ def lower(graph: Graph, *, saving: bool = False) -> Program:
         tuple(buffers[x] for x in graph.inputs),
         tuple(buffers[y] for y in graph.outputs),
         tuple((n, buffers[n]) for n in graph.nodes if _is_held(n, graph) and buffers[n] in used),
-        plan(kernels, _outside(graph, buffers)),
-        fusion.refusals,
-        {b: n for n, b in buffers.items()},
+        plan(kernels, outside),
+        tuple(r for r in fusion.refusals if buffers[r.producer] not in gone),
+        owners,
         {part: place.whole for part, place in fusion.places.of.items()},
     )
-
-
-def with_wide_sums(graph: Graph) -> Graph:
-    """Scatters of narrow floats in float32: what is added up in memory is rounded once."""
-    if not any(_adds_narrow(node) for node in graph.nodes):
-        return graph
-
-    def widened(nodes: Iterable[Node]) -> dict[Node, Node]:
-        new: dict[Node, Node] = {}
-        for node in nodes:
-            inputs = tuple(new[x] for x in node.inputs)
-            if _adds_narrow(node):
-                with serving(node):
-                    wide = (cast_to(x, x.dtype.computing) for x in inputs)
-                    new[node] = cast_to(node.op(*wide), node.dtype)
-            else:
-                new[node] = node if inputs == node.inputs else replace(node, inputs=inputs)
-        return new
-
-    return graph.map(widened)
-
-
-def _adds_narrow(node: Node) -> bool:
-    return node.op.kind == "scatter" and node.dtype.is_narrow
-
-
-def with_memory_for_roots(graph: Graph) -> Graph:
-    """Every output and every new parameter value as a computed node of its own, and operands of
-    calls in memory, by copies where they are not.
-    """
-    graph = graph.map(_with_memory_for_calls)
-    taken: set[Node] = set()
-
-    def own(node: Node) -> Node:
-        if node.op.kind in ("leaf", "free") or node in taken:
-            with serving(node):
-                node = Copy()(node)
-        taken.add(node)
-        return node
-
-    outputs = tuple(own(y) for y in graph.outputs)
-    return Graph(graph.inputs, outputs, tuple((t, own(v)) for t, v in graph.updates))
-
-
-def _with_memory_for_calls(nodes: Iterable[Node]) -> dict[Node, Node]:
-    new: dict[Node, Node] = {}
-    copies: dict[Node, Node] = {}  # shared, so that calls on the same operands stay such
-    for node in nodes:
-        inputs = tuple(new[x] for x in node.inputs)
-        if node.op.kind == "call":
-            for x in inputs:
-                if x.op.kind == "free" and x not in copies:
-                    with serving(x):
-                        copies[x] = Copy()(x)
-            inputs = tuple(copies.get(x, x) for x in inputs)
-        new[node] = node if inputs == node.inputs else replace(node, inputs=inputs)
-    return new
 
 
 def _is_held(node: Node, graph: Graph) -> bool:
@@ -184,9 +137,12 @@ def _kernels(
     definitions: dict[Node, Expr],
     stored: set[Node],
     homes: dict[Buffer, Buffer],
+    rows: dict[Buffer, Node],
 ) -> list[Kernel]:
-    """The kernels of a group: one, for a scatter two, none when nothing reads it."""
-    writer = _Writer(fusion, group, stored, homes)
+    """The kernels of a group: one, for a scatter two, none when nothing reads it. What they keep of
+    their ``rows`` is noted.
+    """
+    writer = _Writer(fusion, group, stored, homes, rows)
     if group.kind == "call":
         return writer.call()
     if group.kind == "join":
@@ -219,8 +175,10 @@ class _Writer:
         group: Group,
         stored: set[Node],
         homes: dict[Buffer, Buffer],
+        kept: dict[Buffer, Node],
     ) -> None:
         self.fusion, self.group, self.stored, self.homes = fusion, group, stored, homes
+        self.kept = kept
         self.owner = {fusion.tracer.buffers[n]: n for n in group.stages}
         self.updated = {homes[b] for b in self.owner if b in homes}
         self.final: dict[Node, Expr] = {}
@@ -287,6 +245,7 @@ class _Writer:
             group = self.group
             shape = () if group.is_outer(node) else tuple(group.shape[a] for a in group.inner)
             self.rows[node] = Buffer(TensorType(node.dtype.computing, shape), "row")
+            self.kept[self.rows[node]] = node
         return self.rows[node]
 
     def resolve(self, expr: Expr, stage: int) -> Expr:

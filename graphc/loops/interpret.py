@@ -32,6 +32,7 @@ from graphc.loops.ir import (
     Define,
     Fetch,
     Local,
+    Locate,
     Loop,
     Matrix,
     Multiply,
@@ -49,7 +50,7 @@ Memory = MutableMapping[Buffer, Any]
 
 def interpret(body: tuple[Statement, ...], memory: Memory) -> None:
     """Run ``body``. ``memory`` maps each global buffer to an array indexed by tuples; stores change
-    it in place.
+    it in place. An address in memory is the array itself.
 
     Raises `UserError` GC0306 for an index from data that is out of bounds, `CompilerBug` for one of
     our own.
@@ -88,6 +89,9 @@ def _step(statement: Statement, memory: Memory, values: dict[Expr, Any]) -> None
             _put(buffer, index, value, combine, memory, values)
         case Alloc(buffer):
             memory[buffer] = {}
+        case Locate(buffer, address):
+            place = _place(address.buffer, address.index, memory, values)
+            memory[buffer] = memory[address.buffer][place]
         case AsyncCopy() | BoxCopy() | Multiply() | Regroup():
             _matrix_step(statement, memory, values)
         case Barrier() | Fetch():

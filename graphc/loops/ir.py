@@ -76,6 +76,16 @@ class Alloc:
 
 
 @dataclass(frozen=True)
+class Locate:
+    """``buffer``, which is in global memory, begins at this ``address``, until the end of the
+    enclosing body: what it is depends on where the loops are.
+    """
+
+    buffer: Buffer
+    address: Load
+
+
+@dataclass(frozen=True)
 class Barrier:
     """Every thread of a block arrives before any goes on."""
 
@@ -198,6 +208,7 @@ Statement = (
     | Put
     | Fetch
     | Alloc
+    | Locate
     | Barrier
     | Loop
     | When
@@ -238,6 +249,8 @@ def expressions(statement: Statement) -> tuple[Expr, ...]:
         return (*statement.index, statement.value)
     if isinstance(statement, Fetch):
         return statement.index
+    if isinstance(statement, Locate):
+        return (statement.address,)
     if isinstance(statement, AsyncCopy):
         return (*statement.index, statement.first, statement.present)
     if isinstance(statement, BoxCopy):

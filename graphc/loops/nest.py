@@ -229,8 +229,9 @@ class Nest:
         return max([least, *(known[id(c)] for c in e.children)])
 
     def depth_of_reduction(self, e: Reduce) -> int:
-        order, _ = evaluation_order([e.body])
-        inside = [x for x in order if isinstance(x, Iter) and x not in e.iters]
+        parts = [*walk(e)]
+        summed = {i for x in parts if isinstance(x, Reduce) for i in x.iters}
+        inside = [x for x in parts if isinstance(x, Iter) and x not in summed]
         return max([self.never, self.floor, *(self.depth_of.get(x, 0) for x in inside)])
 
     def reduce(self, e: Reduce, depth: int) -> Local:

@@ -19,6 +19,7 @@ from graphc.loops.ir import (
     Define,
     Fetch,
     Local,
+    Locate,
     Loop,
     Matrix,
     Multiply,
@@ -194,6 +195,9 @@ def _line(statement: Statement, names: Names) -> str:
             return f"fetch {_place(buffer, index, names)}"
         case Alloc(buffer):
             return _declared(buffer, names)
+        case Locate(buffer, address):
+            place = expression(address, names)  # the table has a name before what it tells
+            return f"{names.buffer(buffer)}: {buffer.type.dtype} at {place}"
         case Barrier():
             return "barrier()"
         case _:

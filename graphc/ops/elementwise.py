@@ -164,5 +164,13 @@ def cast_to(x: Node, dtype: DType) -> Node:
     return x if x.dtype == dtype else Cast(dtype)(x)
 
 
+def is_widening(x: Node) -> bool:
+    """Whether ``x`` converts a narrow float to the dtype that computes with it, which is done
+    wherever one is read.
+    """
+    is_narrow = isinstance(x.op, Cast) and x.inputs[0].dtype.is_narrow
+    return is_narrow and x.dtype == x.inputs[0].dtype.computing
+
+
 Node.operators = staticmethod(combine)
 assert set(_DOMAINS["any"]) == {d.kind for d in DTYPES.values()}

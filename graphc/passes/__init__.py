@@ -15,7 +15,9 @@ from graphc.passes.dce import drop_dead
 from graphc.passes.equations.stability import STABILITY
 from graphc.passes.fast_math import FAST_MATH, assume_finite
 from graphc.passes.fold import FOLDING, fold_constants
+from graphc.passes.narrow import NARROW, keep_narrow
 from graphc.passes.residues import RESIDUES, without_inserted_zeros
+from graphc.passes.row_sums import shorten_row_sums
 from graphc.passes.simplify import ALGEBRA, simplify
 from graphc.passes.split import SPLITTING, split_reductions
 from graphc.passes.stabilise import stabilise
@@ -31,13 +33,15 @@ class Pass:
     """A named step: ``run`` takes a graph and a ledger (or None) and gives a graph.
 
     ``rules`` are the rewrites that are its own, for listings; a pass may run others beside them.
-    One that ``hoards`` makes a program faster that keeps more values at once.
+    One that ``hoards`` makes a program faster that keeps more values at once; one that
+    ``recomputes`` serves programs that compute scores again instead of keeping them.
     """
 
     name: str
     run: Callable[[Graph, Ledger | None], Graph]
     rules: Sequence[Rule] = ()
     hoards: bool = False
+    recomputes: bool = False
 
 
 PIPELINE: tuple[Pass, ...] = (
@@ -52,8 +56,10 @@ PIPELINE: tuple[Pass, ...] = (
 PREPARATION: tuple[Pass, ...] = (
     Pass("residues", without_inserted_zeros, RESIDUES),
     Pass("winograd", fast_convolutions, WINOGRAD),
+    Pass("row sums", shorten_row_sums, recomputes=True),
     Pass("sums", merge_sums, hoards=True),
     Pass("split", split_reductions, SPLITTING),
+    Pass("narrow", keep_narrow, NARROW),
 )
 """What only pays where code is generated: run on a graph with static sizes, before lowering."""
 
@@ -78,12 +84,15 @@ def optimise(
     return graph
 
 
-def prepare(graph: Graph, ledger: Ledger | None = None, *, saving: bool = False) -> Graph:
+def prepare(
+    graph: Graph, ledger: Ledger | None = None, *, saving: bool = False, recomputing: bool = False
+) -> Graph:
     """The graph after `PREPARATION`, or, for one that is ``saving`` memory, after its passes that
-    do not hoard: sums may be added up in another order.
+    do not hoard, and without those of ``recomputing`` programs for others: sums may be added up in
+    another order.
     """
     for step in PREPARATION:
-        if not (saving and step.hoards):
+        if not (saving and step.hoards) and (recomputing or not step.recomputes):
             graph = step.run(graph, ledger)
     return graph
 
@@ -98,10 +107,12 @@ __all__ = [
     "drop_dead",
     "fast_convolutions",
     "fold_constants",
+    "keep_narrow",
     "merge_sums",
     "optimise",
     "prepare",
     "share_equal",
+    "shorten_row_sums",
     "simplify",
     "split_reductions",
     "stabilise",

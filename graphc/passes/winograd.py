@@ -20,6 +20,7 @@ from graphc.ops.movement import reshape, transpose
 from graphc.ops.selection import crop, pad
 from graphc.ops.winograd import FromTiles, Scheme, ToTiles
 from graphc.passes.fold import computed, is_constant
+from graphc.passes.narrow import narrow_dtype
 from graphc.rewrite import Ledger, Rule, by_hand, rewrite
 from graphc.types import FLOAT32
 
@@ -46,8 +47,8 @@ BYTE = 8
     unsafe="rounding",
 )  # fmt: skip
 def _correlated(node: Node) -> Node | None:
-    if not _is_dense(node):
-        return None
+    if not _is_dense(node) or all(narrow_dtype(x) for x in node.inputs):
+        return None  # instructions multiply narrow floats faster than tiles save products
     x, w = _without_group(node)
     extents = node.type.static_shape[3:]
     layouts = [found for s in SCHEMES if (found := _layout(s, w.type.static_shape[2:], extents))]

@@ -304,6 +304,8 @@ def test_texts_and_times(backend: str, levels: tuple[str, ...], word: str):
     times = run.profile(*draw(graph), repeats=3)
     assert [name for name, _ in times] == ["max, exp, sum, divide"]
     assert all(seconds > 0 for _, seconds in times)
+    with pytest.raises(UserError, match="0 runs have no median"):
+        run.profile(*draw(graph), repeats=0)
 
 
 def test_unknown_backends():

@@ -10,7 +10,8 @@ from graphc.graph import Graph, Node
 from graphc.kernels.candidates import CHEAP
 from graphc.kernels.fuse import FEW_ROWS, LARGE, RUN, fuse
 from graphc.kernels.kernel import Program
-from graphc.kernels.lower import lower, with_memory_for_roots
+from graphc.kernels.lower import lower
+from graphc.kernels.roots import with_memory_for_roots
 from graphc.ops.contraction import matmul
 from graphc.ops.indexing import ScatterAdd, Take
 from graphc.ops.leaves import Iota, Table

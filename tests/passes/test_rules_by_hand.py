@@ -14,9 +14,10 @@ from graphc.ops.elementwise import Bitcast, Cast, full_like
 from graphc.ops.leaves import Iota, Table, constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to
 from graphc.ops.reduction import Broadcast, fold, sum_over
-from graphc.ops.selection import Flip, Pad, Slice
+from graphc.ops.selection import Concatenate, Flip, Interleave, Pad, Slice
 from graphc.passes.equations.stability import STABILITY
 from graphc.passes.fold import FOLDING
+from graphc.passes.narrow import NARROW
 from graphc.passes.residues import RESIDUES
 from graphc.passes.simplify import ALGEBRA
 from graphc.passes.split import SPLITTING
@@ -27,6 +28,10 @@ from passes.judge import fire, has_axes, near
 from rewrite.values import evaluate, leaf, same, specials
 
 F32, I32, I8 = (DTYPES[n] for n in ("float32", "int32", "int8"))
+
+
+def widened(*shape, kind="float16", name="x") -> Node:
+    return Cast(FLOAT32)(x(*shape, kind=kind, name=name))
 
 
 def number(value, *shape, kind=FLOAT32):
@@ -293,8 +298,16 @@ SAMPLES = {
         Convolve((1, 1), (1, 1))(x(48, 1, 4, 19, 18), x(1, 56, 4, 17, 16, name="w")),
         Convolve((1, 1), (1, 1))(x(2, 1, 64, 20, 21), x(1, 64, 64, 9, 7, name="w")),
     ],
+    "move, then widen": lambda: [
+        Pad((1, 0), (0, 2), (0, 1))(widened(4, 3)),
+        Pad((1, 0), (2, 1), (0, 0), "reflect")(Transpose((1, 0))(widened(3, 4))),
+        Pad((1,), (1,), (0,))(Reshape((6,))(Pad((1, 0), (0, 1), (0, 0))(widened(1, 2)))),
+        Concatenate(1)(widened(4, 3), Slice((0, 1), (4, 2), (1, 1))(widened(4, 3, name="y"))),
+        Interleave((2,))(widened(4, 3, kind="bfloat16"), widened(4, 3, kind="bfloat16", name="y")),
+    ],
 }  # fmt: skip
-RULES = {r.name: r for r in [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]}
+ALL = [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD, *NARROW]
+RULES = {r.name: r for r in ALL}
 HERE = [r for r in RULES.values() if r.left is None or has_axes(r.left)]
 
 
@@ -352,9 +365,8 @@ def test_every_rule_has_a_sample():
 
 
 def test_names_are_unique_and_reasons_given():
-    rules = [*ALGEBRA, *STABILITY, *FOLDING, *SPLITTING, *RESIDUES, *WINOGRAD]
-    assert len({r.name for r in rules}) == len(rules)
-    assert all(len(r.why.split()) > 1 for r in rules)
+    assert len({r.name for r in ALL}) == len(ALL)
+    assert all(len(r.why.split()) > 1 for r in ALL)
 
 
 @pytest.mark.parametrize(
@@ -373,6 +385,14 @@ def test_names_are_unique_and_reasons_given():
         ("slice twice", lambda: Slice((1,), (1,), (1,))(Slice((0,), (2,), (1,))(x(4)))),
         ("softmax", lambda: softmax(x(4, 3) - along(fold("maximum", x(4, 3), (1,)), 4, 3))),
         ("split fold", lambda: fold("add", x(65537), (0,))),
+        ("move, then widen", lambda: Pad((1,), (1,), (0,))(x(4))),
+        ("move, then widen", lambda: Pad((1,), (1,), (0,), value=0.1)(widened(4))),
+        ("move, then widen", lambda: Concatenate(0)(widened(4), x(4, name="y"))),
+        ("move, then widen", lambda: Concatenate(0)(
+            widened(4), widened(4, kind="bfloat16", name="y"))),
+        ("fast convolution", lambda: Convolve((1, 1), (1, 1))(
+            Pad((0, 0, 0, 1, 1), (0, 0, 0, 1, 1), (0,) * 5)(widened(6, 1, 64, 14, 14)),
+            widened(1, 64, 64, 3, 3, name="w"))),
         ("split fold", lambda: fold("add", x(1000, 1000), (0,))),
         ("sum of one-hot", lambda: sum_over(
             where(one_hot(4), x(6, 4), number(0.0, 6, 4)), (1,))),

@@ -7,9 +7,9 @@ looked for when a program is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from graphc.backends.cuda import PASSES, TAKES, built
+from graphc.backends.cuda import PASSES, TAKES, built, recall
 from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.nvidia.about import about
 from graphc.backends.cuda.nvidia.device import gpu as device
@@ -35,13 +35,3 @@ def build(
     GC0405 where the GPU has not enough memory.
     """
     return built(program, source, memory, device(), passes)
-
-
-def recall(
-    source: Graph,
-    program: Callable[[], Program],
-    passes: Sequence[str] = (),
-    memory: int | None = None,
-) -> Executable | None:
-    """Nothing: machine code is kept, programs are not."""
-    return None

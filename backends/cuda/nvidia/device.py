@@ -174,7 +174,7 @@ class Gpu:
         return Staging(self.driver, self.stream)
 
     def write(self, address: int, array: Array) -> None:
-        """Copy a dense array to the device."""
+        """Copy an array to the device, row by row whatever its order is here."""
         self.enter()
         with self.lock:
             self._staging.send(address, array)

@@ -117,7 +117,7 @@ class Staging:
         self.half, self.used = 0, 0
 
     def send(self, target: int, array: Array) -> None:
-        """Copy a dense array to an address of the device; it may change at once."""
+        """Copy an array to an address of the device, row by row; it may change at once."""
         data = array.reshape(-1).view(np.uint8)
         for first in range(0, data.size, self.size):
             piece = data[first : first + self.size]

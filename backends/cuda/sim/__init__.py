@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from graphc.backends.cuda import PASSES, TAKES, built
+from graphc.backends.cuda import PASSES, TAKES, built, recall
 from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.sim.about import about
 from graphc.backends.cuda.sim.device import Simulator
@@ -36,13 +36,3 @@ def build(
 ) -> Executable:
     """Compile ``program``. Raises `UserError` GC0403 where there is no C++ compiler."""
     return built(program, source, memory, device(), passes)
-
-
-def recall(
-    source: Graph,
-    program: Callable[[], Program],
-    passes: Sequence[str] = (),
-    memory: int | None = None,
-) -> Executable | None:
-    """Nothing: machine code is kept, programs are not."""
-    return None

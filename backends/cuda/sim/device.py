@@ -174,8 +174,9 @@ class Simulator:
         return Memory(size)
 
     def write(self, address: int, array: Array) -> None:
-        """Copy a dense array to the device."""
-        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+        """Copy an array to the device, row by row whatever its order is here."""
+        dense = np.ascontiguousarray(array)
+        ctypes.memmove(address, dense.ctypes.data, dense.nbytes)
 
     def read(self, address: int, array: Array, after: object = None) -> None:
         """Copy from the device into a dense array."""

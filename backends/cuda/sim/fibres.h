@@ -42,7 +42,7 @@ struct Wgmma {
 
 struct Fibre : Stack {
   Place place;
-  bool finished = false, vote = false, fenced = false;
+  bool finished = false, fenced = false;
   std::vector<std::vector<Copy>> copies;  // groups; the last one is open
   std::vector<std::vector<Wgmma>> wgmmas;
 };

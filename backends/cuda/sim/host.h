@@ -33,9 +33,7 @@ struct gc_sim_state {
 extern gc_sim_state gc_sim;
 gc_sim_state* gc_sim_now();
 void gc_sim_barrier(i32 id, i32 threads, i32 line);
-i32 gc_sim_sync_or(i32 value, i32 line);
 void gc_sim_sync_warp(i32 line);
-void gc_sim_fence();
 u64 gc_sim_shuffle(u64 value, i32 from, i32 line);
 void gc_sim_copy16(void* shared, const void* global, i32 present, i32 line);
 void gc_sim_copy_commit();
@@ -87,12 +85,16 @@ DEVICE i32 gc_block_x() { return gc_sim_here()->block[0]; }
 DEVICE i32 gc_block_y() { return gc_sim_here()->block[1]; }
 DEVICE i32 gc_block_z() { return gc_sim_here()->block[2]; }
 
+// An array in global memory.
+template <class T>
+DEVICE T* gc_global(i64 address) {
+  return (T*)address;
+}
+
 // Barriers ------------------------------------------------------------------------------------------
 DEVICE void gc_sync(LINE) { gc_sim_barrier(0, 0, line); }
-DEVICE bool gc_sync_or(bool value, LINE) { return gc_sim_sync_or(value, line); }
 DEVICE void gc_sync_warp(LINE) { gc_sim_sync_warp(line); }
 DEVICE void gc_sync_some(i32 id, i32 threads, LINE) { gc_sim_barrier(id, threads, line); }
-DEVICE void gc_fence() { gc_sim_fence(); }
 
 // Shuffles ------------------------------------------------------------------------------------------
 template <class T>

@@ -37,10 +37,6 @@ typedef int64_t i64;
 #include "matrices.h"
 #include "faults.h"
 
-namespace {
-i32 votes;
-}
-
 // Barriers and shuffles -----------------------------------------------------------------------------
 API void gc_sim_barrier(i32 id, i32 threads, i32 line) {
   Place place = {id ? "gc_sync_some" : "gc_sync", line};
@@ -48,25 +44,8 @@ API void gc_sim_barrier(i32 id, i32 threads, i32 line) {
   if (threads % WARP) fail(place, "%d threads are no whole warps", threads);
   meet(barriers[id], threads ? threads : launch->threads, place, {threads != 0, true}, [] {});
 }
-API i32 gc_sim_sync_or(i32 value, i32 line) {
-  bool* own = &current().vote;
-  *own = value;
-  auto count = [] {
-    votes = 0;
-    for (auto& fibre : fibres) votes += fibre.vote;
-  };
-  meet(barriers[0], launch->threads, {"gc_sync_or", line}, {}, count);
-  bool result = votes;  // until all have come to the second barrier
-  meet(barriers[0], launch->threads, {"gc_sync_or", line}, {}, [] {});
-  return result;
-}
 API void gc_sim_sync_warp(i32 line) {
   meet(warps[gc_sim.thread / WARP].barrier, WARP, {"gc_sync_warp", line}, {}, [] {});
-}
-// More than it means: whoever has passed a fence is ordered after all who passed one before.
-API void gc_sim_fence() {
-  release(&votes);
-  acquire(&votes);
 }
 API u64 gc_sim_shuffle(u64 value, i32 from, i32 line) {
   struct Shuffle {

@@ -12,7 +12,7 @@ from typing import Any
 from graphc.dims import Size
 from graphc.graph import Node
 from graphc.ops.copy import OwnGradient, StopGradient
-from graphc.ops.elementwise import Bitcast, Cast, Elementwise
+from graphc.ops.elementwise import ELEMENTWISE, Bitcast, Cast, Elementwise
 from graphc.ops.leaves import constant
 from graphc.ops.movement import Reshape, Transpose, broadcast_to, reshape, transpose
 from graphc.ops.reduction import Broadcast, broadcast_in
@@ -192,6 +192,8 @@ def _flip_twice(node: Node) -> Node | None:
 
 
 _OUTWARD = (Head(Broadcast), Head(Reshape), Head(Transpose))
+_SIGN = Head.of(ELEMENTWISE["negative"])
+"""Signs go outside of products and sums, so they are not moved into what only renames elements."""
 
 
 @by_hand(
@@ -200,7 +202,8 @@ _OUTWARD = (Head(Broadcast), Head(Reshape), Head(Transpose))
 )  # fmt: skip
 def _compute_before_moving(node: Node) -> Node | None:
     moved = [x for x in node.inputs if number_of(x) is None]
-    if not moved or Head.of(moved[0].op) not in _OUTWARD:
+    heads = _OUTWARD[:1] if Head.of(node.op) == _SIGN else _OUTWARD
+    if not moved or Head.of(moved[0].op) not in heads:
         return None
     move, shape = moved[0].op, moved[0].inputs[0].shape
     if any(x.op != move or x.inputs[0].shape != shape for x in moved[1:]):

@@ -250,6 +250,51 @@ def test_results_go_to_the_next_function_on_the_device(api):
     np.testing.assert_array_equal(answer, (X + 2) * 3)
 
 
+ORDERS = {
+    "reversed": np.arange(12, dtype=np.float32).reshape(3, 4)[::-1],
+    "transposed": np.arange(12, dtype=np.float32).reshape(4, 3).T,
+    "broadcast": np.broadcast_to(np.arange(4, dtype=np.float32), (3, 4)),
+    "every other": np.arange(48, dtype=np.float32).reshape(6, 8)[::2, ::2],
+}
+"""Arrays of 3 x 4 that do not lie row by row in memory."""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_array_in_any_order_stands_beside_one_on_the_device(api, order):
+    step, _ = training()
+    x, y = gc.input("x", (3, 4)), gc.input("y", (4,))
+    f = gc.compile([x, y], x * 2 + y, backend="cuda")
+    total = step.later(X, Y)[1]
+    given = ORDERS[order]
+    for _ in range(2):
+        np.testing.assert_array_equal(f(given, total), given * 2 + X + 2)
+        np.testing.assert_array_equal(f.later(given, total), given * 2 + X + 2)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("backend", ["cuda", "cuda-sim"])
+def test_devices_write_arrays_row_by_row(api, backend, order):
+    device = {"cuda": nvidia, "cuda-sim": sim}[backend].device()
+    memory, found = device.allocate(48), np.empty((3, 4), np.float32)
+    device.write(memory.address, ORDERS[order])
+    device.read(memory.address, found)
+    np.testing.assert_array_equal(found, ORDERS[order])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("backend", ["cuda", "cuda-sim"])
+def test_constants_and_parameters_may_be_made_of_arrays_in_any_order(api, backend, order):
+    array = ORDERS[order]
+    x, w = gc.input("x", (3, 4)), gc.param(array, name="w")
+    f = gc.compile([x], [x + gc.constant(array), x * w], backend=backend)
+    ones = np.ones((3, 4), np.float32)
+    for _ in range(2):
+        added, multiplied = f(ones)
+        np.testing.assert_array_equal(added, array + 1)
+        np.testing.assert_array_equal(multiplied, gc.value(w))
+        w.node.op.storage.assign(array[::-1])
+
+
 @pytest.mark.parametrize(("given", "waiting"), [(None, 1), (2, 2), (99, 99), (-1, None)])
 def test_who_takes_a_result_waits_on_its_stream(api, given, waiting):
     step, _ = training()

@@ -14,9 +14,13 @@ Chosen = tuple[str, Mutant]
 
 UNSEEN = {("product by warpgroups", "gc_barrier_fence()")}
 """What only a GPU misses: in the simulator all accesses to memory are of one kind."""
-RACES = {("product by one warp", "gc_sync()")}
-"""What only ThreadSanitizer misses: the lanes of this one warp meet in what comes next anyhow, but
-that does not make visible what others copied.
+RACES = {
+    ("product by one warp", "gc_sync()"),
+    ("attention by matrix instructions", "gc_sync_warp()"),
+    ("attention in two walks", "gc_sync_warp()"),
+}
+"""What only ThreadSanitizer misses: the lanes of a warp meet in what comes next anyhow, but that
+does not make visible what others copied or stored.
 """
 
 

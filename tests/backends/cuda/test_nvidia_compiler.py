@@ -32,15 +32,6 @@ REGISTERS = """extern "C" __global__ void unbounded(int* x) {
 """
 
 
-@pytest.fixture
-def nvrtc():
-    """Skips where there is no compiler."""
-    try:
-        return compiler.version()
-    except UserError as error:
-        pytest.skip(f"NVRTC cannot be used: {error.what}")
-
-
 def machine_code(unit: Unit, target: str = "sm_90a") -> Compiled:
     return compiler.compiled(KERNEL, unit, target)
 

@@ -14,8 +14,8 @@ import pytest
 
 import graphc as gc
 from graphc.backends.cuda import TAKES
+from graphc.backends.cuda.code import forms
 from graphc.backends.cuda.device import Limits, Unit
-from graphc.backends.cuda.executable import forms
 from graphc.backends.cuda.nvidia import compiler, listing
 from graphc.backends.cuda.prelude import prelude
 from graphc.errors import UserError
@@ -37,19 +37,13 @@ GPUS = [
 EVERY = 16
 """One sample of so many is compiled for each GPU."""
 
-
-@pytest.fixture(autouse=True)
-def _nvrtc():
-    try:
-        compiler.version()
-    except UserError as error:
-        pytest.skip(f"NVRTC cannot be used: {error.what}")
+pytestmark = pytest.mark.usefixtures("nvrtc")
 
 
 def units(graphs: Iterable[Graph], limits: Limits) -> list[Unit]:
     """The distinct kernels of some graphs."""
     programs = [Stages(graph, {}, TAKES).program for graph in graphs]
-    made = [form for program in programs for form in forms(program.kernels, limits)]
+    made = [form for program in programs for form in forms(program, limits)]
     return [*{p.unit.name: p.unit for form in made for p in form.phases}.values()]
 
 

@@ -13,8 +13,8 @@ import pytest
 import graphc as gc
 from graphc import nn
 from graphc.backends.cuda import TAKES
+from graphc.backends.cuda.code import forms
 from graphc.backends.cuda.device import Limits, Unit
-from graphc.backends.cuda.executable import forms
 from graphc.backends.cuda.nvidia import compiler, disassembler
 from graphc.backends.cuda.nvidia.disassembler import sass
 from graphc.backends.cuda.prelude import prelude
@@ -32,17 +32,11 @@ TOGETHER = 40
 REDUCTION = 40
 """Bytes in memory of a sine, whose library keeps the parts of a large angle there."""
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _nvrtc():
-    try:
-        compiler.version()
-    except UserError as error:
-        pytest.skip(f"NVRTC cannot be used: {error.what}")
+pytestmark = pytest.mark.usefixtures("nvrtc")
 
 
 def units(graph_: Graph, limits: Limits) -> list[Unit]:
-    made = forms(Stages(graph_, {}, TAKES).program.kernels, limits)
+    made = forms(Stages(graph_, {}, TAKES).program, limits)
     return [*{p.unit.name: p.unit for form in made for p in form.phases}.values()]
 
 
@@ -99,8 +93,16 @@ def product(kind: str) -> Graph:
     return graph([a, b], [gc.relu(a @ b)])
 
 
+def arrays(*sizes: int) -> Graph:
+    """Kernels that share a launch."""
+    inputs = [gc.input(f"x{k}", (size,)) for k, size in enumerate(sizes)]
+    return graph(inputs, [gc.tanh(x) for x in inputs])
+
+
 WIDE = ("LDG.E.128", "STG.E.128")
 CHOSEN = {
+    "many arrays": (arrays(1000, 2001, 1 << 20), HOPPER, WIDE),
+    "large arrays": (arrays(1 << 24, 1 << 25), AMPERE, WIDE),
     "softmax": (row(gc.softmax), HOPPER, WIDE),
     "softmax of bfloat16": (row(gc.softmax, "bfloat16"), AMPERE, WIDE),
     "layer norm": (row(nn.LayerNorm(1024)), HOPPER, WIDE),

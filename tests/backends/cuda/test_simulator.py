@@ -13,7 +13,6 @@ import pytest
 
 from cuda_units import (
     DEPTH,
-    LAST_BLOCK,
     PIPELINE,
     RING,
     SOFTMAX,
@@ -157,14 +156,6 @@ def test_a_ring_of_boxes(seed: int):
     assert not y[60:].any()
 
 
-@ORDERS
-def test_the_last_block(seed: int):
-    x, counter = normal(5, 64), np.zeros(1, np.uint32)
-    *_, y, counter = run(LAST_BLOCK, (5,), 64, 8, x, normal(5), normal(1), counter, seed=seed)
-    np.testing.assert_allclose(y[0], x.sum(), rtol=1e-4)
-    assert counter[0] == 0
-
-
 NARROW = Unit(
     "narrow",
     """KERNEL(narrow, 32, 1)(const double* __restrict__ x, const u16* __restrict__ h,
@@ -260,7 +251,8 @@ def test_a_shuffle_that_some_lanes_miss():
 
 
 def test_a_line_of_the_prelude_is_said_to_be_one():
-    some = changed(SOFTMAX, ("gc_sync();", "if (t < 32) gc_last_block((u32*)sums, 9);"))
+    fold = "gc_reduce_block(v, 0.0f, 2, shared, [](float a, float b) { return a + b; })"
+    some = changed(SOFTMAX, ("gc_sync();", f"if (t < 32) {fold};"))
     reported(some, "gc_sync, line ", " of meaning.h: 0-31")
 
 

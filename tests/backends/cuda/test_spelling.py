@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from graphc.backends.cuda import library_of
-from graphc.backends.cuda.executable import Executable, forms
+from graphc.backends.cuda.code import forms
+from graphc.backends.cuda.executable import Executable
 from graphc.backends.cuda.sim import device
 from graphc.backends.cuda.spelling import SPELLING
 from graphc.graph import Graph
@@ -19,7 +20,7 @@ from special import ALL, CASES, check_cast, check_function, operands, values
 def compiled(graphs):
     """What runs each graph; their kernels are compiled together."""
     programs = [lower(g) for g in graphs]
-    made = [forms(p.kernels, device().limits) for p in programs]
+    made = [forms(p, device().limits) for p in programs]
     device().load([p.unit for fs in made for f in fs for p in f.phases])
     found = zip(graphs, programs, made, strict=True)
     return [Executable(p, device(), library_of(g, device()), fs) for g, p, fs in found]

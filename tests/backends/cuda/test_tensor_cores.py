@@ -15,9 +15,10 @@ import pytest
 from execute import looped
 from graphc.backends.cuda import TAKES, library_of, tensor_cores
 from graphc.backends.cuda import sim as cuda_sim
+from graphc.backends.cuda.code import Form, forms
 from graphc.backends.cuda.device import Limits, Unit
-from graphc.backends.cuda.executable import Executable, Form, forms
-from graphc.backends.cuda.nvidia import compiler, listing
+from graphc.backends.cuda.executable import Executable
+from graphc.backends.cuda.nvidia import listing
 from graphc.backends.cuda.nvidia.disassembler import sass
 from graphc.backends.cuda.schedule import normal, schedule
 from graphc.backends.cuda.sim.device import Simulator
@@ -162,7 +163,7 @@ class Made:
             if tile is not None:
                 patch.setattr(tensor_cores, "TILES", (tile,))
                 patch.setattr(tensor_cores, "PARTS", (tile.parts,))
-            self.forms: list[Form] = forms(self.stages.program.kernels, limits)
+            self.forms: list[Form] = forms(self.stages.program, limits)
 
     @property
     def units(self) -> list[Unit]:
@@ -316,19 +317,10 @@ def _fails(made: Made, seed: int, text: str) -> bool:
 
 
 # Compilers ----------------------------------------------------------------------------------------
-@pytest.fixture
-def nvrtc() -> None:
-    """Skips where there is no compiler."""
-    try:
-        compiler.version()
-    except UserError as error:
-        pytest.skip(f"NVRTC cannot be used: {error.what}")
-
-
 @pytest.mark.parametrize(
     ("target", "tile", "copies"), [("sm_80", TILES[2], 4), ("sm_90", TILES[0], 6)]
 )
-def test_machine_code_of_warps(nvrtc: None, target: str, tile: Tile, copies: int):
+def test_machine_code_of_warps(nvrtc: object, target: str, tile: Tile, copies: int):
     found = instructions(Made(product(4096, 4096, 4096, turns=(0, 1, 0)), tile), target)
     assert found["HMMA"] == tile.rows * tile.columns * 2 // (16 * 8 * math.prod(tile.teams))
     assert found["LDGSTS"] == copies
@@ -336,7 +328,7 @@ def test_machine_code_of_warps(nvrtc: None, target: str, tile: Tile, copies: int
     assert found["STG.E.128"] == tile.held // 8
 
 
-def test_machine_code_of_warpgroups(nvrtc: None):
+def test_machine_code_of_warpgroups(nvrtc: object):
     tile = Tile(128, 256, 128, (2, 1), 4, 4)
     assert tile in TILES
     found = instructions(Made(product(4096, 4096, 4096, turns=(1, 0, 0)), tile), "sm_90a")

@@ -25,15 +25,14 @@ import simulated
 from execute import interpreted, outcome, run_loops
 from graphc import nn
 from graphc.backends.cuda import tile_loops
+from graphc.backends.cuda.code import Form
 from graphc.backends.cuda.device import Limits, Unit
 from graphc.backends.cuda.emit import Phase, emit
-from graphc.backends.cuda.executable import Form
 from graphc.backends.cuda.matrices import Matrices, matrices
-from graphc.backends.cuda.nvidia import compiler, listing
+from graphc.backends.cuda.nvidia import listing
 from graphc.backends.cuda.schedule import normal, schedule
 from graphc.backends.cuda.tile_loops import tiled
 from graphc.backends.cuda.tiles import TILES, WIDE_TILES, Tile, choose, cycles
-from graphc.errors import UserError
 from graphc.expr import Apply, Buffer, Expr, Lit, Load, Select, apply
 from graphc.kernels.contraction import find
 from graphc.kernels.flat import map_kernel
@@ -257,8 +256,8 @@ def test_every_barrier_is_needed(force, monkeypatch: pytest.MonkeyPatch):
     original = simulated.forms
     for place in (1, 2):
 
-        def spoilt(kernels, limits, place: int = place) -> list[Form]:
-            return [spoil(form, place) for form in original(kernels, limits)]
+        def spoilt(program, limits, place: int = place) -> list[Form]:
+            return [spoil(form, place) for form in original(program, limits)]
 
         monkeypatch.setattr(simulated, "forms", spoilt)
         assert failures([made])
@@ -323,15 +322,6 @@ def test_a_schedule_can_be_read():
 
 
 # Machine code -------------------------------------------------------------------------------------
-@pytest.fixture
-def nvrtc() -> None:
-    """Skips where there is no compiler."""
-    try:
-        compiler.version()
-    except UserError as error:
-        pytest.skip(f"NVRTC cannot be used: {error.what}")
-
-
 def instructions(unit: Unit, target: str) -> list[str]:
     text = listing.text(unit, "sass", target)
     return re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\d+ )?([A-Z0-9_.]+)", text)
@@ -340,7 +330,7 @@ def instructions(unit: Unit, target: str) -> list[str]:
 @pytest.mark.parametrize(
     ("target", "turns"), [*(("sm_90", t) for t in TURNS), ("sm_80", TURNS[0])], ids=str
 )
-def test_machine_code_of_the_largest_tile(nvrtc: None, target: str, turns: tuple[bool, bool]):
+def test_machine_code_of_the_largest_tile(nvrtc: object, target: str, turns: tuple[bool, bool]):
     """Two blocks on a multiprocessor, nothing spilled, only wide accesses but for turned stores."""
     (body,) = tiled(as_matrices(4096, 4096, 4096, turns=turns), TILES[0])
     unit = emit("product", body).unit
@@ -365,7 +355,7 @@ def test_machine_code_of_the_largest_tile(nvrtc: None, target: str, turns: tuple
     ],
     ids=str,
 )
-def test_machine_code_of_other_tiles(nvrtc: None, tile: Tile, dtype: str):
+def test_machine_code_of_other_tiles(nvrtc: object, tile: Tile, dtype: str):
     (body,) = tiled(as_matrices(1024, 1024, 1024, dtype), tile)
     unit = emit("product", body).unit
     assert listing.machine_code(unit, "sm_90").usage.spilled == 0

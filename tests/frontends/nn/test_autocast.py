@@ -11,6 +11,8 @@ from graphc.types import DTYPES
 from running import assert_close, run
 
 NARROW = ["float16", "bfloat16"]
+STEP = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""From a number to the next, relative to it, at most."""
 
 
 def rounded(x, kind):
@@ -60,6 +62,109 @@ def test_gradients_of_the_operands_are_rounded_too(rng):
     for ours, numpys in zip(found, wanted, strict=True):
         assert_close(ours, rounded(numpys, "bfloat16"), rtol=1e-2)
         assert_close(ours, rounded(ours, "bfloat16"), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_what_comes_back_to_a_product_is_rounded_before_it_is_multiplied(kind, rng):
+    shapes = {"a": (5, 7), "w": (3, 7), "bias": (3,), "g": (5, 3)}
+    arrays = {name: rng.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+
+    def slopes(a, w, bias, g):
+        with nn.autocast(kind):
+            y = nn.linear(a, w, bias)
+        return gc.grad((y * g).sum(), [a, w, bias, g])
+
+    a, w, g = (rounded(arrays[name], kind) for name in ("a", "w", "g"))
+    of_a, of_w, of_bias, of_g = run(slopes, **arrays)
+    assert_close(of_a, rounded(g @ w, kind), rtol=STEP[kind])
+    assert_close(of_w, rounded(g.T @ a, kind), rtol=STEP[kind])
+    assert_close(of_bias, g.sum(0), rtol=1e-6)  # added up in float32
+    assert_close(of_g, a @ w.T + arrays["bias"], rtol=1e-5)  # the product is not rounded
+    assert np.abs(of_bias - arrays["g"].sum(0)).max() > 1e-5
+
+
+def test_without_it_nothing_is_rounded(rng):
+    a = rng.normal(size=(5, 5)).astype(np.float32)
+
+    def slopes(a):
+        with nn.autocast():
+            _ = a @ a
+        return gc.grad((a @ a).sum(), [a])
+
+    x = gc.input("a", a.shape)
+    assert "cast" not in gc.compile([x], slopes(x), backend="numpy").source("graph")
+
+
+class Places(nn.Module):
+    """The mean over places."""
+
+    def forward(self, x):
+        return x.mean(1)
+
+
+MODELS = {
+    "perceptron": lambda: ((6, 24), nn.Linear(24, 40), nn.ReLU(), nn.Linear(40, 5)),
+    "convolutions": lambda: (
+        (6, 3, 8, 8), nn.Conv2d(3, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, 8, 3, stride=2),
+        nn.Tanh(), nn.ConvTranspose2d(8, 4, 2, stride=2), nn.Flatten(), nn.Linear(144, 5),
+    ),
+    "attention": lambda: (
+        (6, 9, 16), nn.TransformerEncoderLayer(16, 2, 24, dropout=0.0, batch_first=True), Places(),
+    ),
+    "recurrence": lambda: ((6, 9, 5), nn.LSTM(5, 7, batch_first=True, unroll=0), First(), Places()),
+}  # fmt: skip
+
+
+class First(nn.Module):
+    """The first of several results."""
+
+    def forward(self, several):
+        return several[0]
+
+
+def gradients(name, kind):
+    """Of the parameters and the input, computed in ``kind``: float64, or products of 16 bits."""
+    nn.seed(0)
+    shape, *layers = MODELS[name]()
+    model, wide = nn.Sequential(*layers), kind == "float64"
+    if wide:
+        model.astype(kind)
+    x = gc.input("x", shape, kind if wide else "float32")
+    with nn.autocast("bfloat16" if wide else kind, enabled=not wide):
+        loss = (model(x) ** 2).mean()
+    array = np.random.default_rng(0).normal(size=shape).astype(x.dtype.numpy)
+    return gc.compile([x], gc.grad(loss, [*model.parameters(), x]), backend="numpy")(array)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_are_near_those_of_float64(name):
+    """Within a few steps of 16 bits, by norm: most within one, sums that cancel within six."""
+    wanted = gradients(name, "float64")
+    for kind in NARROW:
+        for found, exact in zip(gradients(name, kind), wanted, strict=True):
+            assert (found.dtype, exact.dtype) == (np.float32, np.float64)
+            error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+            assert 0 < error < 8 * STEP[kind]
+
+
+def test_other_transforms_go_through_a_product(rng):
+    """Its derivative is a rounding, whose derivative is one again."""
+    a, v = (rng.normal(size=(3, 4)).astype(np.float32) for _ in range(2))
+    w = rng.normal(size=(4, 4)).astype(np.float32)
+
+    @nn.autocast("bfloat16")
+    def f(a):
+        return gc.tanh(a @ w).sum()
+
+    def several(a, v):
+        rows = gc.vmap(lambda row: gc.grad(f(row), [row])[0])(a)
+        (whole,) = gc.grad(f(a), [a])
+        return rows, whole, gc.checkpoint(f)(a), f(a), gc.jvp(f(a), [a], [v]), (whole * v).sum()
+
+    rows, whole, again, value, forward, backward = run(several, a=a, v=v)
+    assert_close(rows, whole, rtol=0, atol=0)
+    assert_close(again, value, rtol=0, atol=0)
+    assert_close(forward, backward, rtol=2e-2, atol=2e-2)
 
 
 def test_everything_else_stays_in_float32(rng):
