@@ -67,12 +67,12 @@ TILES = tuple(
     Tile(warps, height, places, 2)
     for height in (2 * ROWS, ROWS)
     for places in (64, 32, 16)
-    for warps in (8, 4, 2, 1)
+    for warps in (1, 2, 4, 8)
 )
 """For tensor cores."""
-PLAIN = tuple(Tile(warps, height, 32, 1) for height in (32, 16) for warps in (8, 4, 2, 1))
+PLAIN = tuple(Tile(warps, height, 32, 1) for height in (32, 16) for warps in (1, 2, 4, 8))
 """For numbers of 4 bytes, without them: numbers go through registers, so nothing runs ahead."""
-WIDE = tuple(Tile(warps, height, 16, 1) for height in (16, 8) for warps in (8, 4, 2, 1))
+WIDE = tuple(Tile(warps, height, 16, 1) for height in (16, 8) for warps in (1, 2, 4, 8))
 """For numbers of 8 bytes."""
 
 
@@ -156,6 +156,8 @@ def candidates(scores: Scores, limits: Limits) -> Iterator[Plan]:
     narrow = narrow_of(scores, limits)
     tiles = TILES if narrow else PLAIN if dtype.bits == 32 else WIDE
     for tile in tiles:
+        if scores.walked.extent <= tile.places:  # a loop of one turn would be written out, and
+            tile = replace(tile, stages=2)  # what walks have in common kept in too many registers
         plan_ = Plan(scores, tile, dtype, narrow)
         walks = [part for w in scores.walks for part in parted(plan_, w)]
         plan_ = replace(plan_, scores=replace(scores, walks=tuple(walks)))

@@ -14,6 +14,7 @@ from graphc.expr import Bounded, Buffer, Load, walk
 from graphc.loops.fragments import ROWS
 from graphc.loops.ir import (
     Alloc,
+    Barrier,
     Locate,
     Loop,
     Multiply,
@@ -41,8 +42,15 @@ def together(body: tuple[Statement, ...], threads: int) -> int:
     kept = sum(b.type.bytes // b.shape[0] for b in rows if b.scope == "register") // 4
     if any(isinstance(s, Pipeline) and s.apart for s in statements(body)):
         return 1  # one part of a block computes while another waits
+    if any(isinstance(s, Loop) and s.kind == "warp" and _waits(s) for s in statements(body)):
+        return 1  # the others go on while a warp waits for itself
     kept += max((_fragments(s) for s in statements(body) if isinstance(s, Multiply)), default=0)
     return 2 if kept and 2 * threads * (kept + BESIDE) <= REGISTERS else 1
+
+
+def _waits(loop: Loop) -> bool:
+    """Whether there is a barrier inside."""
+    return any(isinstance(s, Barrier) for s in statements((loop,)))
 
 
 def _fragments(product: Multiply) -> int:

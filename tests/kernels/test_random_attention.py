@@ -17,6 +17,8 @@ from graphc.graph import Graph
 from graphc.kernels.lower import lower
 from graphc.passes import optimise, prepare
 
+pytestmark = pytest.mark.sweep
+
 
 class Drawn:
     """A graph drawn from a seed: results, gradients, and updates of what is a parameter."""

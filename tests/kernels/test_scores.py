@@ -23,6 +23,8 @@ from graphc.passes import prepare
 from graphc.show.program import fusion_text, kernel_hulls, program_text
 from graphc.stages import WITHOUT_SCORES, Stages
 
+pytestmark = pytest.mark.sweep
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-14, "bfloat16": 0.1}
 
 

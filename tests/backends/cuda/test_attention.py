@@ -36,6 +36,8 @@ from graphc.loops.text import loops_text
 from scheduled import case, graph
 from simulated import failures
 
+pytestmark = pytest.mark.sweep
+
 ORDERS = (0, 1, 7)
 HOPPER, AMPERE = Limits(), Limits(80, "", 108, 166_912)
 ROUNDED = replace(HOPPER, tf32=True)

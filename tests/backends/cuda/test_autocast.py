@@ -25,6 +25,8 @@ from graphc.kernels.contraction import find
 from graphc.stages import Stages
 from simulated import BACKEND, device
 
+pytestmark = pytest.mark.sweep
+
 STEP = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 ROWS = 16
 """Images or sequences: enough for a matrix instruction."""

@@ -10,6 +10,8 @@ from graphc.errors import UserError
 from mutated import PROGRAMS
 from mutation import Mutant, racing, survivors_apart
 
+pytestmark = pytest.mark.sweep
+
 Chosen = tuple[str, Mutant]
 
 UNSEEN = {("product by warpgroups", "gc_barrier_fence()")}

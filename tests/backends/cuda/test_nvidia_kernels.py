@@ -37,7 +37,7 @@ GPUS = [
 EVERY = 16
 """One sample of so many is compiled for each GPU."""
 
-pytestmark = pytest.mark.usefixtures("nvrtc")
+pytestmark = [pytest.mark.usefixtures("nvrtc"), pytest.mark.sweep]
 
 
 def units(graphs: Iterable[Graph], limits: Limits) -> list[Unit]:

@@ -32,7 +32,7 @@ TOGETHER = 40
 REDUCTION = 40
 """Bytes in memory of a sine, whose library keeps the parts of a large angle there."""
 
-pytestmark = pytest.mark.usefixtures("nvrtc")
+pytestmark = [pytest.mark.usefixtures("nvrtc"), pytest.mark.sweep]
 
 
 def units(graph_: Graph, limits: Limits) -> list[Unit]:

@@ -13,6 +13,8 @@ from graphc import nn
 from graphc.graph import Graph
 from simulated import BACKEND, Case, failures
 
+pytestmark = pytest.mark.sweep
+
 SHAPE = (2, 2, 37, 20)
 ATTENTION = {
     "plain": {},

@@ -12,6 +12,8 @@ from graphc.errors import UserError
 from scheduled import case, misunderstood, phases
 from simulated import Case, failures
 
+pytestmark = pytest.mark.sweep
+
 
 def segments(points: int, places: int, dtype: str = "float32", columns: int = 3) -> Case:
     """Few places or many, for sums, products and extremes."""

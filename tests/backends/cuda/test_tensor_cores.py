@@ -40,6 +40,8 @@ from graphc.scalars import relu
 from graphc.stages import Stages
 from graphc.types import TensorType, dtype
 
+pytestmark = pytest.mark.sweep
+
 LIMITS = Limits(tf32=True)
 ORDERS = (0, 1, 7)
 ERROR = {"bfloat16": 2.0**-8, "float16": 2.0**-10, "float32": 1e-3}

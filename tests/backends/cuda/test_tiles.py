@@ -45,6 +45,8 @@ from graphc.types import FLOAT32
 from scheduled import LIMITS, case, drawn, graph
 from simulated import failures
 
+pytestmark = pytest.mark.sweep
+
 SMALL = Tile(16, 32, 4, 4, 4)
 """Small enough to be run one number at a time."""
 TURNS = [(a, b) for a in (False, True) for b in (False, True)]

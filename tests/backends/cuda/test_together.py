@@ -29,6 +29,8 @@ from graphc.loops.interpret import interpret
 from graphc.stages import Stages
 from simulated import BACKEND, device
 
+pytestmark = pytest.mark.sweep
+
 SHAPES = [(5, 7), (7,), (64, 33), (1,), (0,), (3, 0), (2, 3, 5), (1025,), (4099,), (3,), (16,)]
 ORDERS = (0, 1, 7)
 LIMITS = Limits()

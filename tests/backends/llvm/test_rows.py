@@ -27,6 +27,8 @@ from graphc.ops.reduction import expand, fold, sum_over
 from graphc.scalars import exp, square
 from graphc.types import DTYPES, TensorType
 
+pytestmark = pytest.mark.sweep
+
 
 def leaf(*shape: int, kind: str = "float32") -> Node:
     return Input("x", TensorType(DTYPES[kind], shape))()

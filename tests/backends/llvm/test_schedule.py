@@ -27,6 +27,8 @@ from graphc.scalars import exp, tanh
 from kernels.models import GRAPHS, leaf
 from random_graphs import Drawn, graphs
 
+pytestmark = pytest.mark.sweep
+
 MACHINES = {
     "sse": named("x86-64"),
     "avx2": named("haswell"),

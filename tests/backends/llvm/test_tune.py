@@ -96,6 +96,7 @@ def contraction(name: str) -> Contraction:
 
 
 # The list -----------------------------------------------------------------------------------------
+@pytest.mark.sweep
 @pytest.mark.parametrize("processor", MACHINES, ids=lambda m: m.cpu)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_the_list_begins_with_the_cheapest_and_names_each_tile(name: str, processor: Machine):
@@ -128,6 +129,7 @@ def test_a_tile_that_is_not_listed_is_refused():
         tile_of(flat, MACHINES[0], wanted="columns rows 9x9 columns -x1 lanes 0x1")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_candidate_is_right(name: str, rng: np.random.Generator, monkeypatch: Any):
     monkeypatch.setattr(tune, "SHAPES", 6)

@@ -19,6 +19,8 @@ from graphc.types import DTYPES, DType, TensorType, dtype
 from rewrite.values import specials
 from samples import EXACT
 
+pytestmark = pytest.mark.sweep
+
 KINDS = [*DTYPES.values()]
 SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127)
 ZEROS = ("minimum", "maximum", "relu")

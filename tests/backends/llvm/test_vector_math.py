@@ -10,6 +10,8 @@ import pytest
 
 from graphc.backends.llvm.machine import named
 
+pytestmark = pytest.mark.sweep
+
 FLOAT32 = {
     "exp": 1.1, "exp2": 1.5, "expm1": 2, "log": 1, "log2": 0.51, "log10": 0.51, "log1p": 0.51,
     "sqrt": 0.5, "rsqrt": 1.5, "sin": 1.6, "cos": 1.6, "tan": 2, "arcsin": 2.5, "arccos": 2,
