@@ -22,6 +22,13 @@ TESTS ?= tests
 # counting lines makes them several times slower, and other tests reach the same lines.
 COVERAGE := --cov --cov-report=term $(if $(filter tests,$(TESTS)),--cov-fail-under=90)
 UNCOUNTED := (outside or sweep)
+# Of the whole suite, each run collects the files that have tests for it only.
+ifeq ($(TESTS),tests)
+MARKED := grep -rlE --include='*.py'
+WITHOUT := $(patsubst %,--ignore=%,$(shell $(MARKED) '^pytestmark = .*(outside|sweep)' tests))
+UNCOUNTED_TESTS := $(shell $(MARKED) 'mark\.(outside|sweep)' tests)
+endif
+UNCOUNTED_TESTS ?= $(TESTS)
 # TESTS may name a folder in which one of the two runs finds no tests, pytest's status 5.
 OR_NONE := || [ $$? -eq 5 ]
 PYTEST := $(BIN)/python -P -m pytest -n $(WORKERS)
@@ -60,12 +67,12 @@ demo: $(VENV)/.installed
 	$(BIN)/graphc demo $(DEMO)
 
 test: $(VENV)/.installed-test
-	$(PYTEST) -m "not slow and not $(UNCOUNTED)" $(COVERAGE) $(TESTS) $(OR_NONE)
-	$(PYTEST) -m "not slow and $(UNCOUNTED)" $(TESTS) $(OR_NONE)
+	$(PYTEST) -m "not slow and not $(UNCOUNTED)" $(COVERAGE) $(TESTS) $(WITHOUT) $(OR_NONE)
+	$(PYTEST) -m "not slow and $(UNCOUNTED)" $(UNCOUNTED_TESTS) $(OR_NONE)
 
 test-all: $(VENV)/.installed-test
-	$(PYTEST) -m "not $(UNCOUNTED)" $(COVERAGE) $(TESTS) $(OR_NONE)
-	$(PYTEST) -m "$(UNCOUNTED)" $(TESTS) $(OR_NONE)
+	$(PYTEST) -m "not $(UNCOUNTED)" $(COVERAGE) $(TESTS) $(WITHOUT) $(OR_NONE)
+	$(PYTEST) -m "$(UNCOUNTED)" $(UNCOUNTED_TESTS) $(OR_NONE)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

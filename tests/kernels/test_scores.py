@@ -82,7 +82,17 @@ def test_forward_in_one_kernel(case):
     assert not matrices(found, scores_of(inputs))
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+OFTEN = ("plain", "narrow", "causal", "added mask", "across", "grouped heads", "three axes")
+"""Their gradients are checked every time, those of the other cases by the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[] if name in OFTEN else [pytest.mark.slow])
+        for name, case in CASES.items()
+    ],
+)
 def test_gradient_without_any_matrix_of_scores(case):
     inputs, results = trained(*attention(**case))
     found = check(graph(inputs, results), case.get("dtype", "float32"))

@@ -338,7 +338,7 @@ def nvrtc() -> None:
 
 
 @pytest.mark.parametrize("limits", [AMPERE, HOPPER], ids=lambda limits: limits.target)
-@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("size", [64, pytest.param(128, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["bfloat16", "float32"])
 def test_machine_code(nvrtc: None, kind: str, size: int, limits: Limits):
     """Nothing is spilled, and all products are the right instructions."""

@@ -35,6 +35,7 @@ SHAPES = [(5, 7), (7,), (64, 33), (1,), (0,), (3, 0), (2, 3, 5), (1025,), (4099,
 ORDERS = (0, 1, 7)
 LIMITS = Limits()
 TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-6, "float64": 1e-12}
+RARE = ("float16", "float64")
 OPTIMISERS: dict[str, Callable[[], optim.Optimiser]] = {
     "sgd": lambda: optim.SGD(0.1),
     "momentum": lambda: optim.SGD(0.1, momentum=0.9, weight_decay=0.1),
@@ -117,7 +118,9 @@ def update(name: str, *kinds: str) -> Make:
 
 
 # Optimisers ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", TOLERANCE)
+@pytest.mark.parametrize(
+    "kind", ["float32", "bfloat16", *(pytest.param(k, marks=pytest.mark.slow) for k in RARE)]
+)
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_steps_of_optimisers(name: str, kind: str):
     check(update(name, kind), TOLERANCE[kind])
