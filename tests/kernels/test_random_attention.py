@@ -90,7 +90,7 @@ class Drawn:
         return Graph(*nodes, updates)
 
 
-@pytest.mark.parametrize("saving", [False, True])
+@pytest.mark.parametrize("saving", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_meaning(saving: bool):
     fewer = 0
     for seed in range(20):

@@ -242,7 +242,7 @@ def test_tiles_that_fit():
     [
         ("bfloat16", Tile(1, 16, 16, 2), STEPS),
         ("float32", Tile(1, 16, 32, 1), STEPS[:1]),
-        ("float64", Tile(1, 8, 16, 1), STEPS[1:]),
+        pytest.param("float64", Tile(1, 8, 16, 1), STEPS[1:], marks=pytest.mark.slow),
     ],
 )
 def test_loops_mean_attention(
